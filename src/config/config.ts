@@ -1,0 +1,83 @@
+import type { Profile } from '../core/profile.ts';
+
+/** Where a listener waits: a TCP address or the path of a unix socket. */
+export type ListenAddress = { readonly host: string; readonly port: number } | { readonly path: string };
+
+/** Limits of one account. 0 = no limit. */
+export interface Limits {
+  /** Stored + saving bytes. */
+  readonly totalBytes: number;
+  /** Bytes in flight. */
+  readonly savingBytes: number;
+  /** Uploads at once. */
+  readonly uploads: number;
+}
+
+export interface LimitRule extends Limits {
+  readonly per: 'project' | 'user';
+}
+
+/**
+ * The effective configuration: what the file says, defaults filled in, units resolved, frozen.
+ * `docs/configuration.md` has one row for each key. 0 = no limit, for every limit.
+ */
+export interface Config {
+  readonly listen: readonly { readonly address: ListenAddress }[];
+  readonly admin: { readonly address: ListenAddress };
+  readonly httpKeepalive: boolean;
+  readonly clientSocketTimeoutMs: number;
+  readonly clientHeaderTimeoutMs: number;
+  readonly maxConnections: number;
+  /** How long and how much of a refused body is read and thrown away so that the client can read the answer. */
+  readonly lingering: { readonly timeMs: number; readonly bytes: number };
+  /** CIDRs (or single addresses) whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[];
+  readonly shutdownGraceMs: number;
+  readonly api: Profile;
+  readonly upstream: {
+    /** Origins, e.g. `http://127.0.0.1:9292`; exactly one for now. */
+    readonly servers: readonly URL[];
+    readonly serverKind: 'eventlet' | 'uwsgi' | 'generic';
+    readonly connectTimeoutMs: number;
+    readonly responseTimeoutMs: number;
+    /** How long an unused connection is kept; from `serverKind`. */
+    readonly idleTimeoutMs: number;
+    readonly health: {
+      readonly path: string;
+      readonly intervalMs: number;
+      readonly timeoutMs: number;
+      readonly unhealthyAfter: number;
+      readonly healthyAfter: number;
+    };
+  };
+  readonly upload: {
+    readonly chunkBytes: number;
+    readonly frameBytes: number;
+    readonly flushAfterMs: number;
+    readonly chunkTimeoutMs: number;
+    readonly maxBytes: number;
+    readonly watchIntervalMs: number;
+    /** How long bytes of unknown outcome stay counted when the API never says. */
+    readonly unknownHoldMs: number;
+  };
+  readonly identity: {
+    readonly source: 'headers' | 'none';
+    readonly headers: {
+      /** Header names in lower case. */
+      readonly user: string;
+      readonly project: string;
+      readonly trustedFrom: readonly string[];
+    };
+  };
+  readonly quota: {
+    readonly mode: 'enforce' | 'log' | 'off';
+    readonly limits: readonly LimitRule[];
+    /** By project or user id: the limits that differ from the rules above. */
+    readonly overrides: ReadonlyMap<string, Partial<Limits>>;
+    readonly usage: { readonly source: 'glance' | 'none'; readonly ttlMs: number };
+  };
+  readonly log: {
+    readonly level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
+    readonly access: boolean;
+  };
+}
