@@ -1,0 +1,54 @@
+import type { Ending } from './core/endings.ts';
+import type { ErrorCode } from './core/errors.ts';
+import type { Owner } from './core/owner.ts';
+import type { Action } from './core/profile.ts';
+
+/**
+ * What there is to say about one request when it is over: the fields of its log line. Filled in by the phases
+ * of an exchange as they learn more. Never holds a query, a token, or any other header than the request id.
+ */
+export interface AccessRecord {
+  readonly requestId: string;
+  readonly method: string;
+  /** As far as trusted proxies tell. */
+  client: string;
+  action: Action | 'refused';
+  /** The path pattern of the route, `other`, or `none` when the target was refused. */
+  route: string;
+  image: string | null;
+  owner: Owner | null;
+  /** Of the answer that was sent; 499 when the client left before there was one (nginx' code). */
+  status: number;
+  /** Code of the error that Sluice answered with. */
+  error: ErrorCode | null;
+  upload: string | null;
+  lane: string | null;
+  ending: Ending | null;
+  /** Bytes of bodies: from the client, to the upstream, and back to the client. */
+  receivedBytes: number;
+  sentBytes: number;
+  answeredBytes: number;
+}
+
+/** What nginx logs for a client that closed the connection before it was answered. */
+export const clientClosedStatus = 499;
+
+export function newRecord(requestId: string, method: string): AccessRecord {
+  return {
+    requestId,
+    method,
+    client: '',
+    action: 'refused',
+    route: 'none',
+    image: null,
+    owner: null,
+    status: clientClosedStatus,
+    error: null,
+    upload: null,
+    lane: null,
+    ending: null,
+    receivedBytes: 0,
+    sentBytes: 0,
+    answeredBytes: 0,
+  };
+}

@@ -1,0 +1,161 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry as PromRegistry } from 'prom-client';
+import type { AccessRecord } from '../access.ts';
+import { endings } from '../core/endings.ts';
+
+/** What the gauges show at the moment they are asked. */
+export interface Gauges {
+  savingBytes(): number;
+  uploadsInFlight(): number;
+  uploadsUnresolved(): number;
+  connections(): number;
+  upstreamHealthy(): boolean;
+}
+
+/**
+ * The numbers operators watch. Every label has a closed set of values, so the number of series is bounded
+ * whatever clients and upstreams send. docs/metrics.md lists them; a test holds the two against each other.
+ */
+export class Metrics {
+  readonly registry = new PromRegistry();
+  readonly #requests: Counter<'action' | 'status'>;
+  readonly #seconds: Histogram<'action'>;
+  readonly #uploads: Counter<'ending'>;
+  readonly #uploadBytes: Counter<'leg'>;
+  readonly #earlyAnswers: Counter<'status' | 'delivered'>;
+  readonly #ledgerOperations: Counter<'operation' | 'outcome'>;
+  readonly #quotaRefusals: Counter<'limit' | 'mode'>;
+  readonly #usageReadings: Counter<'outcome'>;
+  readonly #droppedConnections: Counter;
+  readonly #reloadSuccess: Gauge;
+
+  constructor(gauges: Gauges, version: string) {
+    const registers = [this.registry];
+    collectDefaultMetrics({ register: this.registry, prefix: 'sluice_' });
+    const gauge = (name: string, help: string, read: () => number): Gauge =>
+      new Gauge({
+        name,
+        help,
+        registers,
+        collect() {
+          this.set(read());
+        },
+      });
+    gauge('sluice_saving_bytes', 'Bytes reserved for uploads and not yet settled.', () =>
+      gauges.savingBytes(),
+    );
+    gauge('sluice_uploads_in_flight', 'Uploads under way.', () => gauges.uploadsInFlight());
+    gauge(
+      'sluice_uploads_unresolved',
+      'Uploads that are over, but whose outcome the API has not told yet.',
+      () => gauges.uploadsUnresolved(),
+    );
+    gauge('sluice_connections', 'Open connections of clients.', () => gauges.connections());
+    gauge('sluice_upstream_healthy', '1 while the upstream passes its health checks, else 0.', () =>
+      gauges.upstreamHealthy() ? 1 : 0,
+    );
+    this.#requests = new Counter({
+      name: 'sluice_requests_total',
+      help: 'Requests answered, by what they meant and the class of the status.',
+      labelNames: ['action', 'status'],
+      registers,
+    });
+    this.#seconds = new Histogram({
+      name: 'sluice_request_seconds',
+      help: 'Time from the head of a request to the end of its answer.',
+      labelNames: ['action'],
+      buckets: [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60, 300, 1800],
+      registers,
+    });
+    this.#uploads = new Counter({
+      name: 'sluice_uploads_total',
+      help: 'Uploads that are over, by how they ended.',
+      labelNames: ['ending'],
+      registers,
+    });
+    for (const ending of endings) this.#uploads.inc({ ending }, 0);
+    this.#uploadBytes = new Counter({
+      name: 'sluice_upload_bytes_total',
+      help: 'Bytes of the bodies of uploads: read from clients, written to upstreams.',
+      labelNames: ['leg'],
+      registers,
+    });
+    for (const leg of ['client', 'upstream']) this.#uploadBytes.inc({ leg }, 0);
+    this.#earlyAnswers = new Counter({
+      name: 'sluice_early_answers_total',
+      help: 'Answers sent while the body of the upload was still on its way, and whether the client took them.',
+      labelNames: ['status', 'delivered'],
+      registers,
+    });
+    this.#ledgerOperations = new Counter({
+      name: 'sluice_ledger_operations_total',
+      help: 'Operations of the ledger.',
+      labelNames: ['operation', 'outcome'],
+      registers,
+    });
+    this.#quotaRefusals = new Counter({
+      name: 'sluice_quota_refusals_total',
+      help: 'Uploads that met a limit; in mode log they went on.',
+      labelNames: ['limit', 'mode'],
+      registers,
+    });
+    this.#usageReadings = new Counter({
+      name: 'sluice_usage_readings_total',
+      help: 'Readings of stored bytes from the API.',
+      labelNames: ['outcome'],
+      registers,
+    });
+    this.#droppedConnections = new Counter({
+      name: 'sluice_connections_dropped_total',
+      help: 'Connections closed at once because max_connections were open.',
+      registers,
+    });
+    this.#reloadSuccess = new Gauge({
+      name: 'sluice_config_last_reload_success',
+      help: '1 if the last reading of the configuration file succeeded, 0 if the one before is still in force.',
+      registers,
+    });
+    this.#reloadSuccess.set(1);
+    new Gauge({ name: 'sluice_build_info', help: 'Always 1.', labelNames: ['version'], registers }).set(
+      { version },
+      1,
+    );
+  }
+
+  requestDone(record: AccessRecord, seconds: number): void {
+    this.#requests.inc({ action: record.action, status: statusClass(record.status) });
+    this.#seconds.observe({ action: record.action }, seconds);
+    if (record.ending === null) return;
+    this.#uploads.inc({ ending: record.ending });
+    this.#uploadBytes.inc({ leg: 'client' }, record.receivedBytes);
+    this.#uploadBytes.inc({ leg: 'upstream' }, record.sentBytes);
+  }
+
+  earlyAnswer(status: number, delivered: boolean): void {
+    this.#earlyAnswers.inc({ status: statusClass(status), delivered: delivered ? 'yes' : 'no' });
+  }
+
+  ledgerOperation(operation: 'reserve' | 'grow' | 'settle', outcome: string): void {
+    this.#ledgerOperations.inc({ operation, outcome });
+  }
+
+  quotaRefusal(limit: 'total' | 'saving' | 'uploads', mode: 'enforce' | 'log'): void {
+    this.#quotaRefusals.inc({ limit, mode });
+  }
+
+  usageReading(outcome: 'read' | 'failed'): void {
+    this.#usageReadings.inc({ outcome });
+  }
+
+  connectionDropped(): void {
+    this.#droppedConnections.inc();
+  }
+
+  reloaded(success: boolean): void {
+    this.#reloadSuccess.set(success ? 1 : 0);
+  }
+}
+
+/** An upstream may answer with any of 900 statuses; their five classes are few enough for a label. */
+function statusClass(status: number): string {
+  return `${Math.floor(status / 100)}xx`;
+}

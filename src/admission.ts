@@ -1,0 +1,159 @@
+import type { Config, Limits } from './config/config.ts';
+import { GatewayError } from './core/errors.ts';
+import type { Owner } from './core/owner.ts';
+import type { Charge, Granted, Ledger, RefusedClaim, Reservation } from './ledger/ledger.ts';
+import type { Readings } from './usage/readings.ts';
+import type { Caller } from './usage/usage.ts';
+
+export interface Request {
+  /** Of the upload; the reservation gets the same. */
+  readonly id: string;
+  readonly owner: Owner;
+  /** Null = unknown length. */
+  readonly declaredBytes: number | null;
+  readonly caller: Caller;
+}
+
+export interface AdmissionSight {
+  refused(refused: RefusedClaim, mode: 'enforce' | 'log'): void;
+  operation(operation: 'reserve' | 'grow' | 'settle', outcome: string): void;
+}
+
+/** Bytes set aside, and how to get more: what an admitted upload holds. */
+export interface Admitted {
+  readonly reservation: Reservation;
+  /** The bytes the upload may send in all, from now on. Throws when the quota is met. */
+  growByChunk(): Promise<number>;
+}
+
+type QuotaMode = Config['quota']['mode'];
+
+/**
+ * Decides whether an upload may begin and go on. A known length is reserved whole, an unknown one by chunks.
+ * Before it says no it reads once more what is stored: images may have been deleted since.
+ */
+export class Admission {
+  readonly #ledger: Ledger;
+  /** Null where the API does not say what is stored. */
+  readonly #readings: Readings | null;
+  readonly #sight: AdmissionSight;
+
+  constructor(ledger: Ledger, readings: Readings | null, sight: AdmissionSight) {
+    this.#ledger = ledger;
+    this.#readings = readings;
+    this.#sight = sight;
+  }
+
+  /**
+   * @throws GatewayError `quota-exceeded`, `saving-exceeded`, `uploads-exceeded`, `usage-unavailable`,
+   *   `credentials-refused`.
+   */
+  async admit(config: Config, request: Request): Promise<Admitted> {
+    const { quota, upload } = config;
+    const charges = chargesOf(quota, request.owner);
+    const bytes = request.declaredBytes ?? upload.chunkBytes;
+    // of a body of unknown length nothing is known but that it wants to begin: one byte
+    const leastBytes = request.declaredBytes ?? 1;
+    await this.#ensureReadings(charges, request, quota);
+    const reservation = await this.#decide(quota.mode, charges, request, 'reserve', (enforce) =>
+      this.#ledger.reserve({ id: request.id, charges, bytes, leastBytes, enforce }),
+    );
+    return {
+      reservation,
+      growByChunk: async () => {
+        await this.#decide(quota.mode, charges, request, 'grow', (enforce) =>
+          reservation.grow(upload.chunkBytes, 1, enforce),
+        );
+        return reservation.bytes;
+      },
+    };
+  }
+
+  async #decide<T>(
+    mode: QuotaMode,
+    charges: readonly Charge[],
+    request: Request,
+    operation: 'reserve' | 'grow',
+    ask: (enforce: boolean) => Promise<Granted<T>>,
+  ): Promise<T> {
+    let answer = await ask(true);
+    if ('refused' in answer) {
+      if (answer.refused.limit === 'total') await this.#refreshReadings(charges, request);
+      answer = await ask(mode === 'enforce');
+    }
+    this.#sight.operation(operation, 'granted' in answer ? 'granted' : 'refused');
+    if ('refused' in answer) {
+      this.#sight.refused(answer.refused, 'enforce');
+      throw refusalError(answer.refused);
+    }
+    if (answer.overdrawn !== null) this.#sight.refused(answer.overdrawn, 'log');
+    return answer.granted;
+  }
+
+  async #ensureReadings(
+    charges: readonly Charge[],
+    { owner, caller }: Request,
+    { mode, usage }: Config['quota'],
+  ): Promise<void> {
+    for (const { account, limits, paysForStored } of charges) {
+      if (!paysForStored || limits.totalBytes === 0 || this.#readings === null) continue;
+      try {
+        await this.#readings.ensure(account, owner.project, caller, usage.ttlMs);
+      } catch (error) {
+        if (mode === 'enforce') throw error;
+      }
+    }
+  }
+
+  async #refreshReadings(charges: readonly Charge[], { owner, caller }: Request): Promise<void> {
+    for (const { account, limits, paysForStored } of charges) {
+      if (!paysForStored || limits.totalBytes === 0 || this.#readings === null) continue;
+      // without a fresh reading the older one stands, and with it the refusal
+      await this.#readings.refresh(account, owner.project, caller).catch(() => {});
+    }
+  }
+}
+
+/** The accounts an upload is charged to: its project's, which pays for stored bytes too, and its user's. */
+function chargesOf(quota: Config['quota'], owner: Owner): Charge[] {
+  const charge = (per: 'project' | 'user', id: string): Charge => {
+    const rules = quota.mode === 'off' ? [] : quota.limits.filter((rule) => rule.per === per);
+    const override = quota.mode === 'off' ? undefined : quota.overrides.get(id);
+    const limits: Limits = {
+      totalBytes: override?.totalBytes ?? strictest(rules.map(({ totalBytes }) => totalBytes)),
+      savingBytes: override?.savingBytes ?? strictest(rules.map(({ savingBytes }) => savingBytes)),
+      uploads: override?.uploads ?? strictest(rules.map(({ uploads }) => uploads)),
+    };
+    // only a project has stored bytes: Glance keeps no user of an image
+    return {
+      account: `${per}:${id}`,
+      limits: per === 'user' ? { ...limits, totalBytes: 0 } : limits,
+      paysForStored: per === 'project',
+    };
+  };
+  return [charge('project', owner.project), charge('user', owner.user)];
+}
+
+/** The least of several limits, of which 0 is none. */
+function strictest(limits: readonly number[]): number {
+  const set = limits.filter((limit) => limit > 0);
+  return set.length === 0 ? 0 : Math.min(...set);
+}
+
+function refusalError(refused: RefusedClaim): GatewayError {
+  const { account, limit, requested, remaining, allowed } = refused;
+  const facts = { account, requested, remaining, limit: allowed };
+  const more = { ending: 'quota-exceeded', facts } as const;
+  switch (limit) {
+    case 'total': {
+      const detail = `${account} may store ${allowed} bytes; ${remaining} remain, ${requested} more were asked for.`;
+      return new GatewayError('quota-exceeded', detail, more);
+    }
+    case 'saving': {
+      const detail = `${account} may have ${allowed} bytes in flight; ${remaining} remain, ${requested} more were asked for.`;
+      return new GatewayError('saving-exceeded', detail, more);
+    }
+    case 'uploads':
+      return new GatewayError('uploads-exceeded', `${account} may have ${allowed} uploads at once.`, more);
+  }
+}

@@ -1,0 +1,84 @@
+import { about, dotted, related, show } from './inspection.ts';
+import type { Settings } from './options.ts';
+import { writeAddress, writeSize } from './scalars.ts';
+import type { Finding, Path } from './source.ts';
+
+/** A finding about keys that do not go together; `with` names the others. */
+interface Conflict extends Finding {
+  readonly with: readonly Path[];
+}
+
+/**
+ * What is wrong between keys that are each right.
+ * @param left paths whose values could not be read: nothing is said about what depends on them.
+ */
+export const findConflicts = (settings: Settings, left: readonly Path[]): Finding[] =>
+  [...frames(settings), ...limits(settings), ...addresses(settings), ...headers(settings)].filter(
+    (conflict) => ![conflict.path, ...conflict.with].some((path) => left.some((each) => related(each, path))),
+  );
+
+function* frames({ upload }: Settings): Generator<Conflict> {
+  const path = ['upload', 'frame_size'];
+  const { frame_size: frameBytes, chunk_size: chunkBytes } = upload;
+  if (frameBytes === undefined || frameBytes <= chunkBytes) return;
+  yield {
+    path,
+    with: [['upload', 'chunk_size']],
+    message: about(path, `${writeSize(frameBytes)} is above chunk_size, which is ${writeSize(chunkBytes)}`),
+  };
+}
+
+function* limits({ quota }: Settings): Generator<Conflict> {
+  const source = ['quota', 'usage', 'source'];
+  for (const [index, { per, total }] of quota.limits.entries()) {
+    const rule = ['quota', 'limits', index];
+    const perPath = [...rule, 'per'];
+    const totalPath = [...rule, 'total'];
+    if (quota.limits.findIndex((other) => other.per === per) < index) {
+      yield { path: perPath, with: [], message: about(perPath, `a second entry for ${per}: put all in one`) };
+    }
+    if (total === 0) continue;
+    if (per === 'user') {
+      yield {
+        path: totalPath,
+        with: [perPath],
+        message: about(
+          totalPath,
+          'stored bytes are read by project, so `per: user` has no total; use saving or uploads',
+        ),
+      };
+    } else if (quota.usage.source === 'none') {
+      yield { path: totalPath, with: [source], message: about(totalPath, totalWithoutUsage) };
+    }
+  }
+}
+
+export const totalWithoutUsage =
+  'with quota.usage.source none nothing says what is stored, so a total cannot be kept';
+
+function* addresses({ listen, admin }: Settings): Generator<Conflict> {
+  const taken = new Map<string, Path>();
+  const places: [Path, Settings['admin']['address']][] = [
+    ...listen.map((each, index): [Path, typeof each.address] => [['listen', index, 'address'], each.address]),
+    [['admin', 'address'], admin.address],
+  ];
+  for (const [path, address] of places) {
+    const written = writeAddress(address);
+    const first = taken.get(written);
+    if (first === undefined) taken.set(written, path);
+    else if (!('port' in address && address.port === 0)) {
+      yield { path, with: [first], message: about(path, `${written} is already that of ${dotted(first)}`) };
+    }
+  }
+}
+
+function* headers({ identity }: Settings): Generator<Conflict> {
+  const { user, project } = identity.headers;
+  if (user.toLowerCase() !== project.toLowerCase()) return;
+  const path = ['identity', 'headers', 'project'];
+  yield {
+    path,
+    with: [['identity', 'headers', 'user']],
+    message: about(path, `${show(project)} already names the user`),
+  };
+}

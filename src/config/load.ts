@@ -1,0 +1,230 @@
+import { dirname, resolve } from 'node:path';
+import { Document, isCollection, visit } from 'yaml';
+import { z } from 'zod';
+import { glance } from '../api/glance.ts';
+import type { Profile } from '../core/profile.ts';
+import type { Config } from './config.ts';
+import { findConflicts, totalWithoutUsage } from './conflicts.ts';
+import { about, inspect, nearest, show } from './inspection.ts';
+import { options, type Settings, serverKindDefaults, type WrittenOptions } from './options.ts';
+import { type Overrides, readOverrides } from './overrides.ts';
+import { readProfile } from './profile.ts';
+import {
+  type ConfigError,
+  type Finding,
+  formatConfigError,
+  type Locate,
+  type Path,
+  parseSource,
+  readText,
+  type Source,
+} from './source.ts';
+
+/** A configuration that holds together. */
+export interface Loaded {
+  /** Frozen through and through. */
+  readonly config: Config;
+  /** The same in the shape of the file, paths made absolute: what `effectiveYaml` writes. */
+  readonly settings: Settings;
+  /** Where a key stands in the file, for what is found wrong later. */
+  readonly locate: Locate;
+}
+
+export type LoadResult = Loaded | { readonly errors: readonly ConfigError[] };
+
+/** Reads a configuration file and the files that it names. All errors at once, in the order of the file; never throws. */
+export function loadConfig(file: string): LoadResult {
+  const read = readText(file);
+  if ('problem' in read) return { errors: [{ file, line: 1, column: 1, message: read.problem }] };
+  const source = parseSource(file, read.text);
+  return 'errors' in source ? source : assemble(source, dirname(file));
+}
+
+/**
+ * The same for a value in the shape of a file.
+ * @param baseFolder where relative paths in it begin.
+ */
+export const parseConfig = (value: unknown, baseFolder = '.'): LoadResult =>
+  assemble({ value, locate: () => ({ file: 'configuration', line: 1, column: 1 }) }, baseFolder);
+
+/**
+ * The defaults with some changes, for code that brings its own configuration.
+ * @throws Error naming everything that is wrong with the changes.
+ */
+export function defaultConfig(changes: WrittenOptions = {}, baseFolder = '.'): Config {
+  const result = parseConfig(changes, baseFolder);
+  if ('config' in result) return result.config;
+  throw new Error(result.errors.map(({ message }) => message).join('\n'));
+}
+
+/** The configuration in effect as a file: every key, in readable units. It loads to the same `Config`. */
+export function effectiveYaml(settings: Settings): string {
+  const document = new Document(z.encode(options, settings));
+  visit(document, {
+    // a list of plain values, or one small mapping in a list, reads best on one line
+    Seq: (_, seq) => {
+      for (const item of seq.items) if (isCollection(item)) item.flow = true;
+      seq.flow = !seq.items.some(isCollection);
+    },
+  });
+  return document.toString({ lineWidth: 0 });
+}
+
+function assemble({ value, locate }: Source, baseFolder: string): LoadResult {
+  const errors: ConfigError[] = [];
+  const report = (findings: readonly Finding[], place: Locate) =>
+    errors.push(...inOrder(findings.map(({ path, at, message }) => ({ ...place(path, at), message }))));
+
+  const { data, findings, left } = inspect(options, value ?? {});
+  // without a mapping at the top there is nothing more to look at
+  if (data === null) {
+    report(findings, locate);
+    return { errors };
+  }
+  const beside: ((place: typeof report) => void)[] = [];
+  const open = (path: Path, file: string): Source | Finding | null => {
+    const read = readText(file);
+    if ('problem' in read) return { path, message: about(path, `${file} ${read.problem}`) };
+    const source = parseSource(file, read.text);
+    if (!('errors' in source)) return source;
+    beside.push(() => errors.push(...inOrder(source.errors)));
+    return null;
+  };
+
+  const all = [...findings, ...findConflicts(data, left)];
+  let profile: Profile | null = glance;
+  let api = data.api;
+  if (isPath(api)) {
+    api = resolve(baseFolder, api);
+    const source = open(['api'], api);
+    profile = null;
+    if (source !== null && 'message' in source) all.push(source);
+    else if (source !== null) {
+      const read = readProfile(source.value);
+      profile = read.profile;
+      beside.push((place) => place(read.findings, source.locate));
+    }
+  } else if (api !== glance.name) {
+    const meant = nearest(api, [glance.name]);
+    const hint = meant === undefined ? '' : `; did you mean ${show(meant)}?`;
+    const message = `no built-in profile is called ${show(api)}${hint} (the path of a profile file has a "/" or ends in .yaml)`;
+    all.push({ path: ['api'], message: about(['api'], message) });
+  }
+
+  let overrides: Overrides = new Map();
+  let overridesFile = data.quota.overrides;
+  if (overridesFile !== '') {
+    const path = ['quota', 'overrides'];
+    overridesFile = resolve(baseFolder, overridesFile);
+    const source = open(path, overridesFile);
+    if (source !== null && 'message' in source) all.push(source);
+    else if (source !== null) {
+      const read = readOverrides(source.value);
+      overrides = read.overrides;
+      const useless = data.quota.usage.source === 'none' ? totals(overrides) : [];
+      beside.push((place) => place([...read.findings, ...useless], source.locate));
+    }
+  }
+
+  report(all, locate);
+  for (const each of beside) each(report);
+  if (errors.length > 0 || profile === null) return { errors };
+
+  const frameBytes = Math.min(
+    data.upload.frame_size ?? serverKindDefaults[data.upstream.server_kind].frameBytes,
+    data.upload.chunk_size,
+  );
+  const settings: Settings = {
+    ...data,
+    api,
+    upload: { ...data.upload, frame_size: frameBytes },
+    quota: { ...data.quota, overrides: overridesFile },
+  };
+  return { config: frozen(configOf(settings, frameBytes, profile, overrides)), settings, locate };
+}
+
+const isPath = (api: string): boolean => api.includes('/') || /\.(?:ya?ml|json)$/.test(api);
+
+const totals = (overrides: Overrides): Finding[] =>
+  [...overrides]
+    .filter(([, { totalBytes = 0 }]) => totalBytes > 0)
+    .map(([id]) => ({ path: [id, 'total'], message: about([id, 'total'], totalWithoutUsage) }));
+
+const inOrder = (errors: readonly ConfigError[]): ConfigError[] =>
+  errors.toSorted((one, other) => one.line - other.line || one.column - other.column);
+
+function configOf(settings: Settings, frameBytes: number, api: Profile, overrides: Overrides): Config {
+  const { upstream, upload, identity, quota, lingering } = settings;
+  return {
+    listen: settings.listen.map(({ address }) => ({ address })),
+    admin: settings.admin,
+    httpKeepalive: settings.http_keepalive,
+    clientSocketTimeoutMs: settings.client_socket_timeout,
+    clientHeaderTimeoutMs: settings.client_header_timeout,
+    maxConnections: settings.max_connections,
+    lingering: { timeMs: lingering.time, bytes: lingering.bytes },
+    trustedProxies: settings.trusted_proxies,
+    shutdownGraceMs: settings.shutdown_grace,
+    api,
+    upstream: {
+      servers: upstream.servers,
+      serverKind: upstream.server_kind,
+      connectTimeoutMs: upstream.connect_timeout,
+      responseTimeoutMs: upstream.response_timeout,
+      idleTimeoutMs: serverKindDefaults[upstream.server_kind].idleTimeoutMs,
+      health: {
+        path: upstream.health.path,
+        intervalMs: upstream.health.interval,
+        timeoutMs: upstream.health.timeout,
+        unhealthyAfter: upstream.health.unhealthy_after,
+        healthyAfter: upstream.health.healthy_after,
+      },
+    },
+    upload: {
+      chunkBytes: upload.chunk_size,
+      frameBytes,
+      flushAfterMs: upload.flush_after,
+      chunkTimeoutMs: upload.chunk_timeout,
+      maxBytes: upload.max_size,
+      watchIntervalMs: upload.watch_interval,
+      unknownHoldMs: upload.unknown_hold,
+    },
+    identity: {
+      // the table refuses keystone
+      source: identity.source === 'none' ? 'none' : 'headers',
+      headers: {
+        user: identity.headers.user.toLowerCase(),
+        project: identity.headers.project.toLowerCase(),
+        trustedFrom: identity.headers.trusted_from,
+      },
+    },
+    quota: {
+      mode: quota.mode,
+      limits: quota.limits.map(({ per, total, saving, uploads }) => ({
+        per,
+        totalBytes: total,
+        savingBytes: saving,
+        uploads,
+      })),
+      overrides,
+      usage: { source: quota.usage.source, ttlMs: quota.usage.ttl },
+    },
+    log: settings.log,
+  };
+}
+
+/** Freezes a value with all that it holds. A map loses its ways to change; a `URL` cannot be frozen from outside. */
+function frozen<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+  if (value instanceof Map) {
+    for (const each of value.values()) frozen(each);
+    const refuse = () => {
+      throw new TypeError('the configuration is frozen');
+    };
+    for (const change of ['set', 'delete', 'clear']) Object.defineProperty(value, change, { value: refuse });
+  }
+  for (const each of Object.values(value)) frozen(each);
+  return Object.freeze(value);
+}
+
+export { type ConfigError, formatConfigError };

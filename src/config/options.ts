@@ -1,0 +1,376 @@
+import { z } from 'zod';
+import { defaultChunkBytes, KiB, MiB } from '../core/units.ts';
+import {
+  address,
+  choice,
+  count,
+  duration,
+  flag,
+  headerName,
+  list,
+  mapping,
+  network,
+  origin,
+  scalarFacts,
+  size,
+  text,
+  webAddress,
+} from './scalars.ts';
+
+// The one table of the configuration: key, type, default as people write it, and one sentence. The parser,
+// config/sluice.schema.json, docs/configuration.md and the help text all come from it.
+// A feature that is not built yet is refused where it is set: nobody may believe in a limit that is not kept.
+
+/** A key with its default. */
+const option = <Value extends z.ZodType>(value: Value, written: z.input<Value>, sentence: string) =>
+  z.prefault(value, written).describe(sentence);
+
+/** A key that nothing stands in for when it is left out. */
+const optional = <Value extends z.ZodType>(value: Value, sentence: string) =>
+  z.optional(value).describe(sentence);
+
+/** A key of a feature to come: its shape is known, its use is refused. */
+const later = <Value extends z.ZodType>(value: Value, feature: string, sentence: string) =>
+  optional(
+    value.refine((set) => set === undefined, { error: `${feature} is not built yet` }),
+    `${sentence} Not built yet.`,
+  );
+
+const listener = mapping({
+  address: address().describe('`HOST:PORT`, `[IPV6]:PORT` or `unix:/PATH`; port 0 takes any free one.'),
+  tls: later(
+    mapping({
+      cert: text('path').describe('File with the certificate chain.'),
+      key: text('path').describe('File with the private key.'),
+      client_ca: optional(text('path'), 'File with the authorities whose client certificates are demanded.'),
+    }),
+    'TLS on a listener',
+    'Certificate of this listener.',
+  ),
+  proxy_protocol: option(
+    flag().refine((on) => !on, { error: 'the PROXY protocol is not built yet' }),
+    false,
+    'Expect a PROXY header on each connection. Only `false`: not built yet.',
+  ),
+});
+
+const perAccount = {
+  total: option(
+    size(),
+    0,
+    'Stored and saving bytes; 0 = no limit. Only `per: project`: the API reads stored bytes by project.',
+  ),
+  saving: option(size(), 0, 'Bytes in flight; 0 = no limit.'),
+  uploads: option(count(), 0, 'Uploads at once; 0 = no limit.'),
+};
+
+export const serverKinds = ['eventlet', 'uwsgi', 'generic'] as const;
+
+/**
+ * What fits the server behind us. uWSGI refuses a chunk that does not fit in its `chunked-input-limit`
+ * (1 MiB) together with what it has buffered, and drops an idle connection after its `socket-timeout`
+ * (10 s in Glance's documented file), so ours must end before. Glance's eventlet server has no limit of
+ * a chunk and keeps connections for `client_socket_timeout` (900 s).
+ */
+export const serverKindDefaults: Readonly<
+  Record<(typeof serverKinds)[number], { readonly frameBytes: number; readonly idleTimeoutMs: number }>
+> = {
+  eventlet: { frameBytes: defaultChunkBytes, idleTimeoutMs: 60_000 },
+  uwsgi: { frameBytes: 512 * KiB, idleTimeoutMs: 5_000 },
+  generic: { frameBytes: defaultChunkBytes, idleTimeoutMs: 30_000 },
+};
+
+/** The file as a whole. Its input is what people write; its output has milliseconds and bytes. */
+export const options = mapping({
+  listen: option(
+    list(listener, 'listener'),
+    [{ address: '127.0.0.1:9191' }],
+    'Where clients are served, one entry for each listener.',
+  ),
+  admin: option(
+    mapping({
+      address: option(
+        address(),
+        '127.0.0.1:9190',
+        'Where operators are served: health, metrics, running uploads.',
+      ),
+    }),
+    {},
+    'The listener for operators. Whoever reaches it may cancel uploads: never the network of the clients.',
+  ),
+  http_keepalive: option(
+    flag(),
+    true,
+    'False: every answer says `Connection: close` and the connection ends (Glance’s option of this name).',
+  ),
+  client_socket_timeout: option(
+    duration(),
+    900,
+    'How long one operation on the socket of a client may take; any byte starts it anew; 0 = for ever ' +
+      '(Glance’s option of this name).',
+  ),
+  client_header_timeout: option(
+    duration(),
+    60,
+    'How long the whole head of a request may take; 0 = for ever.',
+  ),
+  client_min_rate: option(
+    mapping({
+      bytes: option(
+        size().refine((bytes) => bytes === 0, { error: 'a least rate of clients is not built yet' }),
+        0,
+        'Bytes that a client must send in each `per`; 0 = off. Only 0: not built yet.',
+      ),
+      per: option(duration({ min: 1 }), '60s', 'The time in which `bytes` must arrive.'),
+      grace: option(duration(), '60s', 'How long after its start an upload is not yet judged.'),
+    }),
+    {},
+    'The least rate of an upload. Time in which the gateway itself held the client back does not count.',
+  ),
+  max_connections: option(
+    count(),
+    10_000,
+    'Connections of clients at once, over all listeners; 0 = no limit.',
+  ),
+  lingering: option(
+    mapping({
+      time: option(duration(), '30s', 'The longest that a refused body is read; 0 = no limit.'),
+      bytes: option(size(), '64MiB', 'The most that is read of a refused body; 0 = no limit.'),
+    }),
+    {},
+    'How long and how much of a refused body is read and thrown away so that the client can read the answer.',
+  ),
+  trusted_proxies: option(
+    list(network()),
+    [],
+    'Networks of proxies whose `X-Forwarded-For` and relatives are believed.',
+  ),
+  shutdown_grace: option(
+    duration(),
+    300,
+    'How long running uploads may go on after SIGTERM; 0 = until they end.',
+  ),
+  api: option(
+    text('profile'),
+    'glance',
+    'What requests mean: the built-in profile `glance`, or the path of a profile file (from this file’s folder).',
+  ),
+  upstream: option(
+    mapping({
+      servers: option(
+        list(origin(), 'server').max(1, { error: 'more than one server is not built yet' }),
+        ['http://127.0.0.1:9292'],
+        'The servers of the API. Exactly one, over http: more and https are not built yet.',
+      ),
+      server_kind: option(
+        choice(serverKinds),
+        'eventlet',
+        'What serves the API. Sets the default of `upload.frame_size` and how long an unused connection is kept: ' +
+          `${serverKinds.map((kind) => `${kind} ${serverKindDefaults[kind].idleTimeoutMs / 1000}s`).join(', ')}.`,
+      ),
+      connect_timeout: option(duration(), 5, 'How long a connection may take to be made; 0 = for ever.'),
+      response_timeout: option(
+        duration(),
+        600,
+        'The time from the last byte of the request to the head of the answer; 0 = for ever.',
+      ),
+      health: option(
+        mapping({
+          path: option(
+            text('path', /^\/[^\s?#\0]*$/),
+            '/healthcheck',
+            'What is asked for; a 2xx answer means healthy.',
+          ),
+          interval: option(duration(), '5s', 'How often a server is asked; 0 = never.'),
+          timeout: option(duration({ min: 1 }), '2s', 'How long the answer may take.'),
+          unhealthy_after: option(
+            count({ min: 1 }),
+            3,
+            'Failures in a row after which a server is unhealthy.',
+          ),
+          healthy_after: option(count({ min: 1 }), 1, 'Successes in a row after which it is healthy again.'),
+        }),
+        {},
+        'How the servers are watched.',
+      ),
+    }),
+    {},
+    'The API behind the gateway.',
+  ),
+  upload: option(
+    mapping({
+      chunk_size: option(
+        size({ min: 64 * KiB, max: 64 * MiB }),
+        '4MiB',
+        'The unit in which an upload is held in memory, reserved, timed and reported.',
+      ),
+      frame_size: optional(
+        size({ min: KiB, max: 64 * MiB }),
+        'The largest HTTP/1.1 chunk sent upstream when the length is unknown; never above `chunk_size`.',
+      ).register(scalarFacts, {
+        type: 'size from 1KiB to `upload.chunk_size`',
+        defaultText: 'by `upstream.server_kind`: 512KiB for uwsgi, else 4MiB; `chunk_size` if that is less',
+      }),
+      flush_after: option(
+        duration(),
+        '1s',
+        'A part-filled chunk is sent on after this long: bytes are never held to fill a chunk; 0 = at once.',
+      ),
+      chunk_timeout: option(
+        duration(),
+        60,
+        'How long the upstream may take to accept each chunk; 0 = for ever.',
+      ),
+      max_size: option(size(), 0, 'The largest upload; 0 = no limit.'),
+      lane: option(
+        choice(['auto', 'stream', 'splice']).refine((lane) => lane !== 'splice', {
+          error: 'splice is not built yet',
+        }),
+        'auto',
+        'How bytes are moved: `stream` in JavaScript, `splice` in the kernel (not built yet), `auto` chooses.',
+      ),
+      watch_interval: option(
+        duration(),
+        15,
+        'How often the image of a running upload is looked up, to notice a delete that went round the gateway; ' +
+          '0 = never.',
+      ),
+      unknown_hold: option(
+        duration(),
+        '1h',
+        'How long the bytes of an upload of unknown outcome stay counted when the API never says; 0 = for ever.',
+      ),
+    }),
+    {},
+    'How uploads are moved.',
+  ),
+  identity: option(
+    mapping({
+      source: option(
+        choice(['keystone', 'headers', 'none']).refine((source) => source !== 'keystone', {
+          error: 'keystone is not built yet',
+        }),
+        'headers',
+        'Who says whose an upload is: `headers` of a trusted proxy, `keystone` (not built yet), ' +
+          'or `none`: everybody is one owner, `anonymous`.',
+      ),
+      headers: option(
+        mapping({
+          user: option(headerName(), 'X-User-Id', 'The header that names the user.'),
+          project: option(headerName(), 'X-Project-Id', 'The header that names the project.'),
+          trusted_from: option(
+            list(network()),
+            ['127.0.0.0/8'],
+            'Networks whose identity headers are believed; from anywhere else they are taken off.',
+          ),
+        }),
+        {},
+        'Used by `source: headers`.',
+      ),
+      keystone: option(
+        mapping({
+          url: option(webAddress(), 'http://127.0.0.1:5000/v3', 'The identity API.'),
+          cache_ttl: option(duration(), 300, 'How long a valid token is believed; 0 = asked every time.'),
+          cache_size: option(count({ min: 1 }), 10_000, 'Tokens remembered at once.'),
+          timeout: option(duration({ min: 1 }), 10, 'How long the identity API may take to answer.'),
+        }),
+        {},
+        'Used by `source: keystone`, which is not built yet.',
+      ),
+    }),
+    {},
+    'Who pays for an upload.',
+  ),
+  quota: option(
+    mapping({
+      mode: option(
+        choice(['enforce', 'log', 'off']),
+        'enforce',
+        '`enforce` refuses what does not fit, `log` only says so, `off` does not count.',
+      ),
+      limits: option(
+        list(
+          mapping({
+            per: choice(['project', 'user']).describe('Whose uploads are added up; one entry for each.'),
+            ...perAccount,
+          }),
+        ),
+        [
+          { per: 'project', total: 0 },
+          { per: 'user', saving: 0, uploads: 0 },
+        ],
+        'The limits of every account.',
+      ),
+      overrides: option(
+        z
+          .string({ error: 'expected the path of a file, or "" for none' })
+          .register(scalarFacts, { type: 'path' }),
+        '',
+        'File of limits that differ, by project or user id: `ID: { total, saving, uploads }`; ' +
+          'a path from this file’s folder; empty = none.',
+      ),
+      usage: option(
+        mapping({
+          source: option(
+            choice(['glance', 'none']),
+            'glance',
+            'Who says what is stored; `none` knows nothing, so `total` cannot be kept.',
+          ),
+          ttl: option(
+            duration(),
+            30,
+            'How long a reading of the stored bytes is believed; 0 = read every time.',
+          ),
+        }),
+        {},
+        'Where the stored bytes of an owner are read.',
+      ),
+    }),
+    {},
+    'What uploads may take.',
+  ),
+  ledger: option(
+    mapping({
+      type: option(
+        choice(['memory', 'redis']).refine((type) => type !== 'redis', { error: 'redis is not built yet' }),
+        'memory',
+        'Where reservations are kept: `memory` of this process, or `redis` (not built yet).',
+      ),
+      url: later(text('URL'), 'redis', 'Address of the redis ledger.'),
+      key_prefix: later(text('text'), 'redis', 'What the keys of the redis ledger begin with.'),
+      lease: later(duration({ min: 1 }), 'redis', 'How long a reservation outlives a silent gateway.'),
+    }),
+    {},
+    'Where saving bytes are counted.',
+  ),
+  rate_limits: option(
+    list(
+      mapping({
+        action: text('action').describe('What is limited, e.g. `create`.'),
+        per: choice(['project', 'user', 'address']).describe('Whose requests are added up.'),
+        requests: count({ min: 1 }).describe('Requests in each `interval`.'),
+        interval: duration({ min: 1 }).describe('The time in which `requests` may come.'),
+      }),
+    ).max(0, { error: 'limits of the rate of requests are not built yet' }),
+    [],
+    'Limits of requests. Only an empty list: not built yet.',
+  ),
+  log: option(
+    mapping({
+      level: option(
+        choice(['fatal', 'error', 'warn', 'info', 'debug', 'trace']),
+        'info',
+        'The least important line that is written.',
+      ),
+      access: option(flag(), true, 'Write one line for each request.'),
+    }),
+    {},
+    'What is written to standard output, as JSON lines.',
+  ),
+});
+
+/** A configuration as people write it: every key may be left out. */
+export type WrittenOptions = z.input<typeof options>;
+
+/** A configuration as read: file shape, defaults filled in, milliseconds and bytes. */
+export type Settings = z.output<typeof options>;

@@ -1,0 +1,267 @@
+import { randomUUID } from 'node:crypto';
+import { type AccessRecord, newRecord } from './access.ts';
+import type { Metrics } from './admin/metrics.ts';
+import type { Admission, Admitted } from './admission.ts';
+import type { Config } from './config/config.ts';
+import { GatewayError } from './core/errors.ts';
+import { forwardedFor } from './core/forwarded.ts';
+import { type BodyFraming, bodyFraming, uploadLength } from './core/framing.ts';
+import { checkHeaders, joinedHeader, requestHeaders, requestId } from './core/headers.ts';
+import { classify, type Operation } from './core/operation.ts';
+import type { Owner } from './core/owner.ts';
+import { asGatewayError, forward, upstreamOf, type Verdict } from './forward.ts';
+import { problemAnswer, relayedAnswer, send } from './http/answer.ts';
+import type { Client } from './http/client.ts';
+import type { Networks } from './http/networks.ts';
+import type { Passthrough } from './http/passthrough.ts';
+import type { Identity } from './identity/identity.ts';
+import type { Lane } from './lanes/lane.ts';
+import { type Log, logAccess } from './log.ts';
+import type { Registry, Upload } from './registry.ts';
+import type { ImageLookup, Resolution } from './resolution.ts';
+import { watchImage } from './watch.ts';
+
+/** What every exchange of one configuration works with. A reload makes new ones; running exchanges keep theirs. */
+export interface Services {
+  readonly config: Config;
+  readonly identity: Identity;
+  readonly trustedProxies: Networks;
+  readonly admission: Admission;
+  readonly lane: Lane;
+  readonly registry: Registry;
+  readonly passthrough: Passthrough;
+  readonly lookup: ImageLookup;
+  readonly resolution: Resolution;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
+/** The deleter's answer waits this long for the uploads of its image to be down (design §5). */
+const longestCancelMs = 5_000;
+
+interface Classified {
+  readonly operation: Operation;
+  readonly framing: BodyFraming;
+  readonly headers: readonly string[];
+}
+
+interface Identified extends Classified {
+  /** Null where nobody has to pay. */
+  readonly owner: Owner | null;
+}
+
+/**
+ * The life of a request: classify, identify, admit, forward, settle, answer. What is not an upload skips admit
+ * and settle. Whatever happens, it ends here, in one answer and one line of the log. Never throws.
+ */
+export async function exchange(services: Services, client: Client): Promise<void> {
+  const beganMs = performance.now();
+  const record = newRecord(requestId(client.headers) ?? `req-${randomUUID()}`, client.request.method ?? '');
+  try {
+    const classified = classifyRequest(services, client, record);
+    const identified = await identify(services, client, classified, record);
+    if (isUpload(identified.operation)) await upload(services, client, identified, record);
+    else await pass(services, client, identified, record);
+  } catch (thrown) {
+    await refuse(services, client, asGatewayError(thrown), record);
+  } finally {
+    const durationMs = performance.now() - beganMs;
+    services.metrics.requestDone(record, durationMs / 1000);
+    if (services.config.log.access) logAccess(services.log, record, durationMs);
+  }
+}
+
+function classifyRequest(services: Services, client: Client, record: AccessRecord): Classified {
+  const { config, identity, trustedProxies } = services;
+  const { request, headers, peerAddress } = client;
+  const forwarded = forwardedFor(headers, peerAddress, (address) => trustedProxies.has(address));
+  record.client = forwarded.clientAddress;
+  checkHeaders(headers, request.httpVersion);
+  const framing = bodyFraming({ rawHeaders: headers, httpVersion: request.httpVersion });
+  const method = request.method ?? '';
+  const operation = classify(config.api, {
+    method,
+    target: request.url ?? '',
+    accept: joinedHeader(headers, 'accept'),
+  });
+  record.action = operation.action;
+  record.route = operation.route;
+  record.image = operation.image;
+  const kept = requestHeaders(headers, {
+    method,
+    trustIdentity: identity.trusts(peerAddress),
+    identityNames: identity.headerNames,
+    sizeHeader: config.api.sizeHeader,
+  });
+  kept.push('X-Forwarded-For', forwarded.xForwardedFor, 'X-Openstack-Request-Id', record.requestId);
+  return { operation, framing, headers: kept };
+}
+
+async function identify(
+  { identity }: Services,
+  client: Client,
+  classified: Classified,
+  record: AccessRecord,
+): Promise<Identified> {
+  // who reads or deletes is for the API to judge; only who uploads has to pay here
+  if (!isUpload(classified.operation)) return { ...classified, owner: null };
+  const owner = await identity.owner(client.headers, client.peerAddress);
+  record.owner = owner;
+  return { ...classified, owner };
+}
+
+async function upload(
+  services: Services,
+  client: Client,
+  { operation, framing, headers, owner }: Identified,
+  record: AccessRecord,
+): Promise<void> {
+  const { config, admission, registry, lane, metrics } = services;
+  if (owner === null || operation.image === null) throw new Error('an upload without owner or image');
+  const { sizeHeader } = config.api;
+  const { declaredBytes } = uploadLength(
+    framing,
+    sizeHeader === null ? undefined : joinedHeader(client.headers, sizeHeader),
+  );
+  refuseTooLarge(declaredBytes, config.upload.maxBytes);
+  const id = registry.newId();
+  record.upload = id;
+  record.lane = lane.name;
+  const caller = { headers };
+  const admitted = await admission.admit(config, { id, owner, declaredBytes, caller });
+  const upload = registry.begin(id, {
+    image: operation.image,
+    owner,
+    lane: lane.name,
+    declaredBytes,
+    client: record.client,
+    upstream: upstreamOf(config).host,
+  });
+  upload.reservedBytes = admitted.reservation.bytes;
+  client.onBroken = (error) => upload.abort(error);
+  let verdict: Verdict | null = null;
+  const stopWatch = watchImage(upload, services.lookup, caller, config.upload.watchIntervalMs);
+  try {
+    verdict = await forward({
+      client,
+      upload,
+      lane,
+      config,
+      declaredBytes,
+      method: client.request.method ?? '',
+      target: operation.target,
+      headers,
+      reservedBytes: admitted.reservation.bytes,
+      growByChunk: async () => {
+        upload.reservedBytes = await admitted.growByChunk();
+        return upload.reservedBytes;
+      },
+    });
+  } finally {
+    stopWatch();
+    client.onBroken = null;
+    await settle(services, upload, admitted, verdict, caller.headers);
+    record.receivedBytes = upload.progress.receivedBytes;
+    record.sentBytes = upload.progress.sentBytes;
+  }
+  record.ending = verdict.ending;
+  if (verdict.told instanceof GatewayError) {
+    await refuse(services, client, verdict.told, record);
+    return;
+  }
+  const delivered = await send(client, relayedAnswer(verdict.told));
+  record.status = verdict.told.status;
+  record.answeredBytes = verdict.told.body.length;
+  if (verdict.early) metrics.earlyAnswer(verdict.told.status, delivered);
+}
+
+/** The bytes of an upload find their place, once, and its end is told to whoever waits for it. */
+async function settle(
+  { config, resolution, lookup, metrics }: Services,
+  upload: Upload,
+  { reservation }: Admitted,
+  verdict: Verdict | null,
+  headers: readonly string[],
+): Promise<void> {
+  const outcome = verdict?.outcome ?? 'released';
+  try {
+    await reservation.settle(outcome, verdict?.storedBytes ?? 0);
+    metrics.ledgerOperation('settle', outcome);
+    if (outcome !== 'unknown') return;
+    resolution.begin(reservation, {
+      image: upload.start.image,
+      sentBytes: upload.progress.sentBytes,
+      caller: { headers },
+      lookup,
+      holdMs: config.upload.unknownHoldMs,
+    });
+  } finally {
+    upload.end();
+  }
+}
+
+async function pass(
+  services: Services,
+  client: Client,
+  { operation, framing, headers }: Identified,
+  record: AccessRecord,
+): Promise<void> {
+  if (client.expectsContinue) client.response.writeContinue();
+  const method = client.request.method ?? '';
+  const passed = await services.passthrough.pass(
+    client,
+    { method, target: operation.target, headers, framing },
+    async (status) => {
+      record.status = status;
+      if (operation.action === 'delete' && operation.image !== null && status >= 200 && status < 300) {
+        await cancelUploadsOf(services.registry, operation.image);
+      }
+    },
+  );
+  record.answeredBytes = passed.bytesToClient;
+  record.receivedBytes = passed.bytesFromClient;
+}
+
+/** The image is gone: its uploads end, and the deleter's answer waits until their bytes are back, but not for ever. */
+async function cancelUploadsOf(registry: Registry, image: string): Promise<void> {
+  const reason = new GatewayError('image-deleted', `The image ${image} is deleted.`, {
+    ending: 'image-deleted',
+  });
+  let timer: NodeJS.Timeout | undefined;
+  const bound = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, longestCancelMs);
+  });
+  await Promise.race([registry.cancelImage(image, reason), bound]);
+  clearTimeout(timer);
+}
+
+/** Answers with an error of ours, if the client is still there to read it. */
+async function refuse(
+  { log, metrics }: Services,
+  client: Client,
+  error: GatewayError,
+  record: AccessRecord,
+): Promise<void> {
+  if (error.code === 'internal') log.error({ request_id: record.requestId, err: error.cause }, 'defect');
+  record.error = error.code;
+  record.ending ??= record.upload === null ? null : error.ending;
+  const early = !client.request.complete;
+  const answer = problemAnswer(error, record.requestId);
+  if (!client.socket.destroyed) {
+    record.status = error.status;
+    record.answeredBytes = answer.body.length;
+  }
+  const delivered = await send(client, answer);
+  if (early && record.upload !== null) metrics.earlyAnswer(error.status, delivered);
+}
+
+function isUpload({ action }: Operation): boolean {
+  return action === 'upload' || action === 'stage';
+}
+
+function refuseTooLarge(declaredBytes: number | null, maxBytes: number): void {
+  if (declaredBytes === null || maxBytes === 0 || declaredBytes <= maxBytes) return;
+  const detail = `An upload may have ${maxBytes} bytes; ${declaredBytes} were announced.`;
+  const facts = { requested: declaredBytes, limit: maxBytes };
+  throw new GatewayError('too-large', detail, { ending: 'too-large', facts });
+}

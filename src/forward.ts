@@ -1,0 +1,145 @@
+import type { Config } from './config/config.ts';
+import type { Ending, Outcome } from './core/endings.ts';
+import { GatewayError } from './core/errors.ts';
+import type { Client } from './http/client.ts';
+import { type UpstreamAnswer, UpstreamLeg } from './http/upstream.ts';
+import type { Carried, Lane } from './lanes/lane.ts';
+import type { Upload } from './registry.ts';
+
+/** What came of an upload: how it ended, what the ledger does with its bytes, and what the client is told. */
+export interface Verdict {
+  readonly ending: Ending;
+  readonly outcome: Outcome;
+  /** Of the `outcome` stored: how many bytes. */
+  readonly storedBytes: number;
+  /** The upstream's answer, or else an error of ours. */
+  readonly told: UpstreamAnswer | GatewayError;
+  /** The upload was answered while its body was still under way. */
+  readonly early: boolean;
+}
+
+export interface Forwarding {
+  readonly client: Client;
+  readonly upload: Upload;
+  readonly lane: Lane;
+  readonly config: Config;
+  readonly declaredBytes: number | null;
+  readonly method: string;
+  readonly target: string;
+  /** Without framing: that is written here. */
+  readonly headers: readonly string[];
+  /** Bytes reserved at the start, and the way to more. */
+  readonly reservedBytes: number;
+  readonly growByChunk: () => Promise<number>;
+}
+
+/**
+ * Carries one upload to the upstream and brings its answer back. Never throws, and does not return before the upstream's
+ * connection is gone: from then on nothing that was reserved can still be written.
+ */
+export async function forward(forwarding: Forwarding): Promise<Verdict> {
+  const { client, upload, lane, config, declaredBytes, reservedBytes } = forwarding;
+  const { progress } = upload;
+  let leg: UpstreamLeg | null = null;
+  let carried: Carried | null = null;
+  let answered = false;
+  const bodySent = (): boolean =>
+    carried === 'sent' ||
+    (declaredBytes !== null && carried !== null && progress.sentBytes === declaredBytes);
+  const stopWatching = abortWhenClientLeaves(client, upload);
+  try {
+    leg = await UpstreamLeg.open({
+      origin: upstreamOf(config),
+      method: forwarding.method,
+      target: forwarding.target,
+      headers: [...forwarding.headers, ...framing(declaredBytes), 'Connection', 'close'],
+      connectTimeoutMs: config.upstream.connectTimeoutMs,
+      signal: upload.signal,
+    });
+    // only now: a refusal, or an upstream that is down, has cost the client no byte of its body
+    if (client.expectsContinue) client.response.writeContinue();
+    carried = await lane.carry({
+      client: client.request,
+      upstream: leg.socket,
+      declaredBytes,
+      maxBytes: config.upload.maxBytes,
+      frameBytes: config.upload.frameBytes,
+      chunkBytes: config.upload.chunkBytes,
+      flushAfterMs: config.upload.flushAfterMs,
+      chunkTimeoutMs: config.upload.chunkTimeoutMs,
+      clientSocketTimeoutMs: config.clientSocketTimeoutMs,
+      progress,
+      allowedBytes: reservedBytes,
+      allowMore: forwarding.growByChunk,
+      signal: upload.signal,
+      interrupted: leg.interrupted,
+    });
+    const answer = await leg.answer(config.upstream.responseTimeoutMs, upload.signal);
+    answered = true;
+    const stored = config.api.success.includes(answer.status);
+    return {
+      ending: stored ? 'stored' : 'refused',
+      outcome: stored ? 'stored' : 'released',
+      // a success that came before the body's end says that all of it is stored: nobody knows better
+      storedBytes: bodySent() ? progress.sentBytes : upload.reservedBytes,
+      told: answer,
+      early: !bodySent(),
+    };
+  } catch (thrown) {
+    const error = asGatewayError(thrown);
+    return {
+      ...afterFailure(error, bodySent()),
+      storedBytes: 0,
+      told: error,
+      early: !client.request.complete,
+    };
+  } finally {
+    stopWatching();
+    // after a whole exchange an ordinary close will do; anything else must not look like an end
+    if (answered && bodySent()) leg?.socket.destroy();
+    await leg?.reset();
+  }
+}
+
+/** Where uploads go. */
+export function upstreamOf(config: Config): URL {
+  const [server] = config.upstream.servers;
+  if (server === undefined) throw new Error('the configuration names no upstream');
+  return server;
+}
+
+export function asGatewayError(thrown: unknown): GatewayError {
+  if (thrown instanceof GatewayError) return thrown;
+  return new GatewayError('internal', 'This is a defect of the gateway, and is in its log.', {
+    cause: thrown,
+  });
+}
+
+/**
+ * A body that was not sent to its end cannot have been stored. One that was may have been, whatever went wrong
+ * afterwards: unless the image is gone, only the API knows.
+ */
+function afterFailure(error: GatewayError, bodySent: boolean): { ending: Ending; outcome: Outcome } {
+  const ending = error.ending ?? 'unknown';
+  if (!bodySent || ending === 'image-deleted') return { ending, outcome: 'released' };
+  const upstreamsDoing = ending === 'upstream-lost' || ending === 'upstream-stalled';
+  return { ending: upstreamsDoing ? 'unknown' : ending, outcome: 'unknown' };
+}
+
+function framing(declaredBytes: number | null): string[] {
+  return declaredBytes === null
+    ? ['Transfer-Encoding', 'chunked']
+    : ['Content-Length', String(declaredBytes)];
+}
+
+/** While the lane does not read yet, nobody else would notice. After the whole body it does not matter any more. */
+function abortWhenClientLeaves({ request, socket }: Client, upload: Upload): () => void {
+  const onClose = (): void => {
+    if (request.complete) return;
+    const detail = `The connection closed after ${upload.progress.receivedBytes} bytes of the body.`;
+    upload.abort(new GatewayError('client-gone', detail, { ending: 'client-gone' }));
+  };
+  if (socket.destroyed) onClose();
+  socket.once('close', onClose);
+  return () => socket.off('close', onClose);
+}

@@ -1,0 +1,95 @@
+import type { GatewayError } from '../core/errors.ts';
+import { responseHeaders } from '../core/headers.ts';
+import type { Client } from './client.ts';
+
+export interface Answer {
+  readonly status: number;
+  /** Names and values in turn, without framing. */
+  readonly headers: readonly string[];
+  readonly body: Buffer;
+}
+
+/** An error of ours as an answer: an RFC 9457 problem document. */
+export function problemAnswer(error: GatewayError, requestId: string): Answer {
+  const headers = [
+    'Content-Type',
+    'application/problem+json',
+    'Cache-Control',
+    'no-store',
+    'X-Openstack-Request-Id',
+    requestId,
+  ];
+  if (error.retryAfterSeconds !== null) headers.push('Retry-After', String(error.retryAfterSeconds));
+  return { status: error.status, headers, body: Buffer.from(`${JSON.stringify(error.problem())}\n`) };
+}
+
+/** An answer of the upstream that is held whole, to be sent on. */
+export function relayedAnswer(answer: Answer): Answer {
+  return { ...answer, headers: responseHeaders(answer.headers, { contentLength: false }) };
+}
+
+/**
+ * Sends an answer and says whether it left: true when the client's kernel took all of it and
+ * the client did not reset the connection while we waited for it to read.
+ *
+ * Where the request's body is not read to its end, the answer is an early one. Closing at once would make the kernel
+ * send a reset, and the client would lose the answer with it. So: answer, end our side, read
+ * on and throw away within bounds of time and bytes, close (as nginx' lingering_close).
+ */
+export async function send(client: Client, answer: Answer): Promise<boolean> {
+  const { request, response, socket, options } = client;
+  if (response.destroyed || response.headersSent || socket.destroyed) return false;
+  // Node parses what arrived in one read to its end before it lets a promise go on: only then is `complete` true
+  // for a body that came along with its head
+  await Promise.resolve();
+  const early = !request.complete;
+  const headers = [...answer.headers];
+  // RFC 9110 §8.6: no Content-Length with 204, and 304 tells about another body than the one it has
+  if (answer.status !== 204 && answer.status !== 304)
+    headers.push('Content-Length', String(answer.body.length));
+  if (early || !options.httpKeepalive) headers.push('Connection', 'close');
+  response.writeHead(answer.status, headers);
+  if (!early) {
+    return await new Promise((resolve) => {
+      response.once('close', () => resolve(response.writableFinished));
+      response.end(answer.body);
+    });
+  }
+  response.flushHeaders();
+  if (answer.body.length > 0) response.write(answer.body);
+  return await linger(client);
+}
+
+/** Ends our side of the connection, reads on within bounds, then closes. True if the client was the one to finish. */
+function linger({ request, socket, options }: Client): Promise<boolean> {
+  const { timeMs, bytes: mostBytes } = options.lingering;
+  return new Promise((resolve) => {
+    let bytes = 0;
+    const timer = timeMs > 0 ? setTimeout(() => finish(true), timeMs) : undefined;
+    const finish = (delivered: boolean): void => {
+      clearTimeout(timer);
+      request.off('data', onData);
+      request.off('end', onEnd);
+      request.off('close', onGone);
+      socket.destroy();
+      resolve(delivered);
+    };
+    const onData = (piece: Buffer): void => {
+      bytes += piece.length;
+      if (mostBytes > 0 && bytes > mostBytes) finish(true);
+    };
+    // the whole body came after all: what is still under way to the client is sent before the close
+    const onEnd = (): void => {
+      if (socket.writableFinished) finish(true);
+      else socket.once('finish', () => finish(true));
+    };
+    const onGone = (): void => finish(!socket.errored);
+    request.on('data', onData);
+    request.on('end', onEnd);
+    request.on('error', () => {});
+    request.on('close', onGone);
+    if (request.destroyed) return onGone();
+    socket.end();
+    request.resume();
+  });
+}

@@ -1,0 +1,33 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { GatewayError } from '../core/errors.ts';
+import type { RawHeaders } from '../core/headers.ts';
+
+/** What of the configuration concerns the connection of a client. */
+export interface ClientOptions {
+  readonly httpKeepalive: boolean;
+  readonly clientSocketTimeoutMs: number;
+  readonly lingering: { readonly timeMs: number; readonly bytes: number };
+}
+
+/** One request of a client, and the way back to it. */
+export interface Client {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly socket: Socket;
+  readonly headers: RawHeaders;
+  /** Address of the peer, IPv4 in dotted form; `unix` for a unix socket. */
+  readonly peerAddress: string;
+  /** True if the client waits for `100 Continue` before it sends its body. */
+  readonly expectsContinue: boolean;
+  readonly options: ClientOptions;
+  /** Told when the rest of the request cannot be parsed; set while somebody carries its body. */
+  onBroken: ((error: GatewayError) => void) | null;
+  /** The rest of the request cannot be parsed, so nothing more can be read from this connection. */
+  broken: boolean;
+}
+
+/** The address of a socket's peer: an IPv4 client of a listener on `::` is seen as IPv4. */
+export function peerAddress(socket: Socket): string {
+  return socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '') ?? 'unix';
+}

@@ -1,0 +1,22 @@
+import { BlockList, isIP } from 'node:net';
+
+/** A set of networks, each a CIDR (`10.0.0.0/8`, `fd00::/8`) or a single address. */
+export class Networks {
+  readonly #list = new BlockList();
+
+  /** @throws Error if an entry is neither. */
+  constructor(entries: readonly string[]) {
+    for (const entry of entries) {
+      const [address = '', prefix] = entry.split('/');
+      const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+      if (prefix === undefined) this.#list.addAddress(address, family);
+      else this.#list.addSubnet(address, Number(prefix), family);
+    }
+  }
+
+  /** False for anything that is not an address: a unix socket has none. */
+  has(address: string): boolean {
+    const family = isIP(address);
+    return family !== 0 && this.#list.check(address, family === 6 ? 'ipv6' : 'ipv4');
+  }
+}

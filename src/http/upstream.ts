@@ -1,0 +1,216 @@
+import { type ClientRequest, type IncomingMessage, request } from 'node:http';
+import { Socket } from 'node:net';
+import { GatewayError } from '../core/errors.ts';
+import { KiB, MiB } from '../core/units.ts';
+
+/** The most of an answer to an upload that is relayed. Glance's largest is a few hundred bytes. */
+const mostAnswerBytes = MiB;
+
+/** How long an answer is looked for after a write to the upstream has failed. */
+const lastWordMs = 1_000;
+
+export interface UpstreamAnswer {
+  readonly status: number;
+  /** As Node's `rawHeaders`: names and values in turn. */
+  readonly headers: readonly string[];
+  readonly body: Buffer;
+}
+
+/**
+ * A socket that a failed write does not destroy at once. Node would close it, and with it throw away
+ * an answer that may already lie in the kernel: the 413 of a server that refused and hung up while
+ * the body was still flowing. Reading goes on until the peer's end, or for `lastWordMs`.
+ */
+class UploadSocket extends Socket {
+  #writeFailed = false;
+
+  override destroy(error?: Error): this {
+    if (error === undefined || this.#writeFailed || !isWriteError(error)) return super.destroy(error);
+    this.#writeFailed = true;
+    this.emit('write-failed');
+    const giveUp = setTimeout(() => super.destroy(error), lastWordMs);
+    this.once('close', () => clearTimeout(giveUp));
+    return this;
+  }
+}
+
+function isWriteError(error: Error): boolean {
+  return 'syscall' in error && (error.syscall === 'write' || error.syscall === 'writev');
+}
+
+export interface LegOptions {
+  readonly origin: URL;
+  readonly method: string;
+  readonly target: string;
+  /** Names and values in turn, framing included; goes out as it is. */
+  readonly headers: readonly string[];
+  /** 0 = as long as the kernel tries. */
+  readonly connectTimeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The way from here to the upstream for one upload: a connection of its own, never one that was used
+ * before, because a kept-alive connection that the server closes at the wrong moment would cost
+ * the whole body (docs/decisions/0006).
+ */
+export class UpstreamLeg {
+  readonly socket: Socket;
+  /** Resolves when the upstream begins to answer, or can no longer be written to. */
+  readonly interrupted: Promise<void>;
+  /** Resolves when the connection is gone: its descriptor closed, a reset on its way. */
+  readonly #closed: Promise<void>;
+  readonly #answered: Promise<UpstreamAnswer>;
+
+  private constructor(socket: Socket, sent: ClientRequest) {
+    this.socket = socket;
+    // what fails is told by #answered; a socket without any listener would end the process
+    socket.on('error', () => {});
+    this.#closed = new Promise((resolve) => socket.once('close', () => resolve()));
+    this.#answered = receive(sent);
+    // whoever does not wait for the answer must not crash the process with its failure
+    this.#answered.catch(() => {});
+    this.interrupted = new Promise((resolve) => {
+      sent.once('response', () => resolve());
+      socket.once('write-failed', () => resolve());
+      socket.once('close', () => resolve());
+    });
+  }
+
+  /** Connects and writes the head. Throws `upstream-unreachable`, `upstream-connect-timeout`, or the signal's reason. */
+  static async open(options: LegOptions): Promise<UpstreamLeg> {
+    const { origin, signal, connectTimeoutMs } = options;
+    signal.throwIfAborted();
+    const socket = new UploadSocket();
+    const sent = request({
+      createConnection: () => socket,
+      method: options.method,
+      path: options.target,
+      headers: options.headers,
+      maxHeaderSize: 64 * KiB,
+    });
+    const leg = new UpstreamLeg(socket, sent);
+    sent.flushHeaders();
+    const host = origin.hostname.replace(/^\[|\]$/g, '');
+    socket.connect({ host, port: Number(origin.port || 80), noDelay: true, keepAlive: true });
+    try {
+      await connected(socket, connectTimeoutMs, signal);
+    } catch (error) {
+      await leg.reset();
+      throw error;
+    }
+    return leg;
+  }
+
+  /**
+   * The upstream's answer, whole.
+   * Throws `upstream-timeout` after `timeoutMs` without an answer (0 = waits for ever), `upstream-lost`,
+   * `upstream-invalid`, or the signal's reason.
+   */
+  async answer(timeoutMs: number, signal: AbortSignal): Promise<UpstreamAnswer> {
+    signal.throwIfAborted();
+    let timer: NodeJS.Timeout | undefined;
+    let onAbort = (): void => {};
+    const cutShort = new Promise<never>((_, reject) => {
+      onAbort = () => reject(signal.reason);
+      signal.addEventListener('abort', onAbort);
+      if (timeoutMs > 0) {
+        timer = setTimeout(() => {
+          const detail = `The API did not answer within ${timeoutMs / 1000} s of the end of the body.`;
+          reject(new GatewayError('upstream-timeout', detail, { ending: 'upstream-stalled' }));
+        }, timeoutMs);
+      }
+    });
+    try {
+      return await Promise.race([this.#answered, cutShort]);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** Ends the connection by a TCP reset, and waits until it is gone. Never a clean end: a cut body must not look whole. */
+  async reset(): Promise<void> {
+    if (this.socket.connecting) this.socket.destroy();
+    else if (!this.socket.destroyed) this.socket.resetAndDestroy();
+    await this.#closed;
+  }
+}
+
+function connected(socket: Socket, timeoutMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer =
+      timeoutMs > 0
+        ? setTimeout(() => {
+            const detail = `No connection within ${timeoutMs / 1000} s.`;
+            fail(new GatewayError('upstream-connect-timeout', detail, { ending: 'upstream-lost' }));
+          }, timeoutMs)
+        : undefined;
+    const onConnect = (): void => {
+      release();
+      resolve();
+    };
+    const onError = (cause: Error): void => {
+      const detail = 'The connection was refused or cannot be made.';
+      fail(new GatewayError('upstream-unreachable', detail, { ending: 'upstream-lost', cause }));
+    };
+    const onAbort = (): void => fail(signal.reason);
+    const release = (): void => {
+      clearTimeout(timer);
+      socket.off('connect', onConnect);
+      socket.off('error', onError);
+      signal.removeEventListener('abort', onAbort);
+    };
+    const fail = (error: unknown): void => {
+      release();
+      reject(error);
+    };
+    socket.once('connect', onConnect);
+    socket.on('error', onError);
+    signal.addEventListener('abort', onAbort);
+  });
+}
+
+function receive(sent: ClientRequest): Promise<UpstreamAnswer> {
+  return new Promise((resolve, reject) => {
+    const lost = (cause?: unknown): void => {
+      const invalid = cause instanceof Error && 'code' in cause && String(cause.code).startsWith('HPE_');
+      const detail = invalid
+        ? 'The answer of the API cannot be parsed.'
+        : 'The API closed the connection without a whole answer.';
+      reject(
+        new GatewayError(invalid ? 'upstream-invalid' : 'upstream-lost', detail, {
+          ending: 'upstream-lost',
+          cause,
+        }),
+      );
+    };
+    sent.on('error', lost);
+    sent.on('close', () => lost());
+    sent.on('upgrade', (_response, socket) => {
+      socket.destroy();
+      lost();
+    });
+    sent.once('response', (response: IncomingMessage) => {
+      const pieces: Buffer[] = [];
+      let bytes = 0;
+      response.on('data', (piece: Buffer) => {
+        bytes += piece.length;
+        pieces.push(piece);
+        if (bytes > mostAnswerBytes) {
+          const detail = `The API answered an upload with more than ${mostAnswerBytes} bytes.`;
+          reject(new GatewayError('upstream-invalid', detail, { ending: 'upstream-lost' }));
+          response.destroy();
+        }
+      });
+      response.on('error', lost);
+      response.on('end', () =>
+        resolve({
+          status: response.statusCode ?? 502,
+          headers: response.rawHeaders,
+          body: Buffer.concat(pieces),
+        }),
+      );
+    });
+  });
+}

@@ -1,0 +1,59 @@
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+
+/** Counters of one upload, in bytes of its body. Written by the lane while bytes move, read by anyone. */
+export interface Progress {
+  /** Read from the client. */
+  receivedBytes: number;
+  /** Written to the upstream's socket. */
+  sentBytes: number;
+}
+
+/** One body on its way: what a lane needs to carry it, and nothing about whose it is. */
+export interface Passage {
+  /** Paused, not a byte of its body read yet. */
+  readonly client: IncomingMessage;
+  /** Connected, the head of the request written; nobody else writes to it. */
+  readonly upstream: Socket;
+  /** What the client promised, in bytes, or null when the length is unknown. */
+  readonly declaredBytes: number | null;
+  /** The most the body may have, in bytes; 0 = no limit. */
+  readonly maxBytes: number;
+  /** Largest frame of a body of unknown length, in bytes. */
+  readonly frameBytes: number;
+  readonly chunkBytes: number;
+  /** How long a frame may wait to be filled. */
+  readonly flushAfterMs: number;
+  /** How long the upstream may take for `chunkBytes`; time in which nothing waits for it does not count. 0 = for ever. */
+  readonly chunkTimeoutMs: number;
+  readonly clientSocketTimeoutMs: number;
+  readonly progress: Progress;
+  /** Bytes that may be sent at the start. For a known length: all of them. */
+  readonly allowedBytes: number;
+  /** Asks to send more than `allowedBytes`; the result is the new sum. Rejects when the quota is met. */
+  readonly allowMore: () => Promise<number>;
+  /** Aborted with a GatewayError as its reason when the upload has to end. */
+  readonly signal: AbortSignal;
+  /** Resolves when the upstream has begun to answer or can no longer be written to. */
+  readonly interrupted: Promise<void>;
+}
+
+/**
+ * `sent`: every byte of the body, and its end, are with the upstream's kernel.
+ * `interrupted`: the upstream answered or went away first; the rest of the body is unread.
+ */
+export type Carried = 'sent' | 'interrupted';
+
+/**
+ * A way to move the bytes of an upload. Promises of every lane:
+ * - the upstream gets exactly the client's bytes, in order, framed as `declaredBytes` demands;
+ *   a body that was cut short never ends cleanly: the lane stops writing, the caller resets;
+ * - no byte is sent beyond what is allowed, and no more than about one and a half chunks are held;
+ * - it rejects with a GatewayError that has an `ending`: `client-gone`, `client-stalled`, `too-large`,
+ *   `quota-exceeded`, `upstream-stalled`, or the reason of the signal;
+ * - when it settles, in whatever way, it listens to nothing, has no timer, and has left the client paused.
+ */
+export interface Lane {
+  readonly name: 'stream' | 'splice';
+  carry(passage: Passage): Promise<Carried>;
+}

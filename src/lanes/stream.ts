@@ -1,0 +1,287 @@
+import { blockBytes } from '../core/byte-queue.ts';
+import { type Cutter, FrameCutter, LengthCutter, type Write } from '../core/cutter.ts';
+import { GatewayError } from '../core/errors.ts';
+import { KiB } from '../core/units.ts';
+import type { Carried, Lane, Passage } from './lane.ts';
+
+/** Held at most for a body of known length, which needs no filling of frames: a few reads. */
+const lengthHoldBytes = 256 * KiB;
+
+/** Moves bytes in JavaScript, through the streams of Node. Works everywhere. */
+export class StreamLane implements Lane {
+  readonly name = 'stream';
+
+  carry(passage: Passage): Promise<Carried> {
+    return new Carriage(passage).carry();
+  }
+}
+
+/**
+ * One body under way. Three parties push it on: the client's bytes, the upstream's readiness, and
+ * the allowance; each ends in `#pump`, which writes at most one block and then waits for a turn of the
+ * event loop, so that an early answer is read before the next write can fail (design §8).
+ *
+ * There is no timer per block: one lazy timer for each deadline looks, when it fires, whether the
+ * deadline has really passed.
+ */
+class Carriage {
+  readonly #passage: Passage;
+  readonly #cutter: Cutter;
+  readonly #holdBytes: number;
+  #resolve: (carried: Carried) => void = () => {};
+  #reject: (error: unknown) => void = () => {};
+  #settled = false;
+
+  #allowedBytes: number;
+  #asking = false;
+  #paused = false;
+  #clientEnded = false;
+  #endWritten = false;
+
+  /** The upstream has taken the last write, and the event loop has turned since. */
+  #ready = true;
+  #blockedSinceMs: number | null = null;
+  /** Time spent waiting for the upstream since the chunk under way began. */
+  #waitedMs = 0;
+  #chunkStartBytes = 0;
+  #stallTimer: NodeJS.Timeout | undefined;
+
+  #flush = false;
+  #fillingSinceMs = 0;
+  #flushTimer: NodeJS.Timeout | undefined;
+
+  constructor(passage: Passage) {
+    this.#passage = passage;
+    this.#allowedBytes = passage.allowedBytes;
+    if (passage.declaredBytes === null) {
+      this.#cutter = new FrameCutter(passage.frameBytes);
+      // half a frame may gather while the one before it drains: enough to keep the upstream busy
+      this.#holdBytes = passage.frameBytes + Math.max(passage.frameBytes / 2, blockBytes);
+    } else {
+      this.#cutter = new LengthCutter();
+      this.#holdBytes = lengthHoldBytes;
+    }
+  }
+
+  carry(): Promise<Carried> {
+    const { client, upstream, signal, interrupted, chunkTimeoutMs } = this.#passage;
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+      if (signal.aborted) return this.#fail(signal.reason);
+      if (client.destroyed) return this.#onClientClose();
+      signal.addEventListener('abort', this.#onAbort);
+      client.on('data', this.#onData);
+      client.on('end', this.#onEnd);
+      client.on('error', this.#onClientClose);
+      client.on('close', this.#onClientClose);
+      client.on('timeout', this.#onClientSilent);
+      upstream.on('drain', this.#onDrain);
+      void interrupted.then(() => this.#finish('interrupted'));
+      if (chunkTimeoutMs > 0) this.#stallTimer = setTimeout(this.#onStallTimer, chunkTimeoutMs);
+      client.resume();
+    });
+  }
+
+  readonly #onData = (piece: Buffer): void => {
+    const { progress, declaredBytes, maxBytes } = this.#passage;
+    progress.receivedBytes += piece.length;
+    if (declaredBytes !== null && progress.receivedBytes > declaredBytes) {
+      const detail = `The body goes on after the ${declaredBytes} bytes that were declared.`;
+      return this.#fail(new GatewayError('size-mismatch', detail, { ending: 'too-large' }));
+    }
+    if (maxBytes > 0 && progress.receivedBytes > maxBytes) {
+      const detail = `The body goes on after ${maxBytes} bytes, the most an upload may have.`;
+      return this.#fail(
+        new GatewayError('too-large', detail, { ending: 'too-large', facts: { limit: maxBytes } }),
+      );
+    }
+    // the usual case of a fast upstream: straight through, without a copy
+    if (declaredBytes !== null && this.#ready && this.#cutter.heldBytes === 0 && piece.length <= blockBytes) {
+      return this.#write({ parts: [piece], bodyBytes: piece.length });
+    }
+    if (declaredBytes === null && this.#cutter.heldBytes === 0) this.#startFilling();
+    this.#cutter.push(piece);
+    if (progress.receivedBytes > this.#allowedBytes) this.#askForMore();
+    this.#steerClient();
+    this.#pump();
+  };
+
+  readonly #onEnd = (): void => {
+    const { declaredBytes, progress } = this.#passage;
+    if (declaredBytes !== null && progress.receivedBytes < declaredBytes) {
+      const detail = `The body ended after ${progress.receivedBytes} of the ${declaredBytes} bytes that were declared.`;
+      return this.#fail(new GatewayError('size-mismatch', detail, { ending: 'client-gone' }));
+    }
+    this.#clientEnded = true;
+    this.#pump();
+  };
+
+  readonly #onClientClose = (): void => {
+    // after the last byte a client that leaves changes nothing: the body is whole, the upstream decides
+    if (this.#clientEnded) return;
+    const detail = `The connection closed after ${this.#passage.progress.receivedBytes} bytes of the body.`;
+    this.#fail(new GatewayError('client-gone', detail, { ending: 'client-gone' }));
+  };
+
+  /** Node says that nothing moved on the client's socket for `client_socket_timeout`. */
+  readonly #onClientSilent = (): void => {
+    const { client, clientSocketTimeoutMs } = this.#passage;
+    if (this.#paused || this.#clientEnded) {
+      // it is not the client who is slow: nobody reads from it. Node's timer is spent, so wind it up again
+      client.socket.setTimeout(clientSocketTimeoutMs);
+      return;
+    }
+    const detail = `Nothing arrived for ${clientSocketTimeoutMs / 1000} s in the middle of the body.`;
+    this.#fail(new GatewayError('client-stalled', detail, { ending: 'client-stalled' }));
+  };
+
+  readonly #onAbort = (): void => this.#fail(this.#passage.signal.reason);
+
+  readonly #onDrain = (): void => {
+    if (this.#blockedSinceMs === null) return;
+    this.#waitedMs += performance.now() - this.#blockedSinceMs;
+    this.#blockedSinceMs = null;
+    if (this.#endWritten) this.#finish('sent');
+    else setImmediate(this.#onTurn);
+  };
+
+  readonly #onTurn = (): void => {
+    if (this.#settled) return;
+    this.#ready = true;
+    this.#pump();
+  };
+
+  readonly #onStallTimer = (): void => {
+    const { chunkTimeoutMs, progress } = this.#passage;
+    const blockedMs = this.#blockedSinceMs === null ? 0 : performance.now() - this.#blockedSinceMs;
+    const leftMs = chunkTimeoutMs - this.#waitedMs - blockedMs;
+    if (leftMs > 0) {
+      this.#stallTimer = setTimeout(this.#onStallTimer, Math.ceil(leftMs));
+      return;
+    }
+    const detail = `The API did not take a chunk within ${chunkTimeoutMs / 1000} s, after ${progress.sentBytes} bytes.`;
+    this.#fail(new GatewayError('upstream-stalled', detail, { ending: 'upstream-stalled' }));
+  };
+
+  readonly #onFlushTimer = (): void => {
+    this.#flushTimer = undefined;
+    if (this.#cutter.heldBytes === 0) return;
+    const leftMs = this.#passage.flushAfterMs - (performance.now() - this.#fillingSinceMs);
+    if (leftMs > 0) {
+      this.#flushTimer = setTimeout(this.#onFlushTimer, Math.ceil(leftMs));
+      return;
+    }
+    this.#flush = true;
+    this.#pump();
+  };
+
+  /** The oldest byte of a new frame has arrived: it may wait for `flushAfterMs`. */
+  #startFilling(): void {
+    this.#flush = false;
+    this.#fillingSinceMs = performance.now();
+    this.#flushTimer ??= setTimeout(this.#onFlushTimer, this.#passage.flushAfterMs);
+  }
+
+  #pump(): void {
+    if (this.#settled || !this.#ready || this.#endWritten) return;
+    const framesBefore = this.#cutter.heldBytes;
+    const write = this.#cutter.take(this.#allowedBytes, this.#flush || this.#clientEnded);
+    if (write !== null) {
+      // only a frame's last write ends with its CRLF: what is still held then begins the next frame
+      if (
+        this.#passage.declaredBytes === null &&
+        write.parts.at(-1) === '\r\n' &&
+        framesBefore > write.bodyBytes
+      ) {
+        this.#startFilling();
+      }
+      this.#write(write);
+      this.#steerClient();
+    } else if (this.#clientEnded && this.#cutter.heldBytes === 0) {
+      this.#endWritten = true;
+      const end = this.#cutter.end();
+      if (end !== null) this.#write(end);
+      if (!this.#passage.upstream.writableNeedDrain) this.#whenFlushed();
+    }
+  }
+
+  /** Node emits no `drain` for a write that it never refused: its callback tells when it has left. */
+  #whenFlushed(): void {
+    const { upstream } = this.#passage;
+    if (upstream.writableLength === 0) return this.#finish('sent');
+    upstream.write('', (error) => {
+      if (!error) this.#finish('sent');
+    });
+  }
+
+  #write({ parts, bodyBytes }: Write): void {
+    const { upstream, progress, chunkBytes } = this.#passage;
+    this.#ready = false;
+    if (parts.length > 1) upstream.cork();
+    for (const part of parts) upstream.write(part, 'latin1');
+    if (parts.length > 1) upstream.uncork();
+    progress.sentBytes += bodyBytes;
+    if (progress.sentBytes - this.#chunkStartBytes >= chunkBytes) {
+      this.#chunkStartBytes = progress.sentBytes;
+      this.#waitedMs = 0;
+    }
+    if (upstream.writableNeedDrain) this.#blockedSinceMs = performance.now();
+    else setImmediate(this.#onTurn);
+  }
+
+  /** Reads on while there is room and leave for more bytes; stops reading otherwise. */
+  #steerClient(): void {
+    const { client } = this.#passage;
+    const held = this.#cutter.heldBytes;
+    if (!this.#paused && (this.#asking || held >= this.#holdBytes)) {
+      this.#paused = true;
+      client.pause();
+    } else if (this.#paused && !this.#asking && held <= (this.#holdBytes * 2) / 3) {
+      this.#paused = false;
+      client.resume();
+    }
+  }
+
+  #askForMore(): void {
+    if (this.#asking) return;
+    this.#asking = true;
+    this.#passage.allowMore().then(
+      (allowedBytes) => {
+        this.#asking = false;
+        if (this.#settled) return;
+        this.#allowedBytes = allowedBytes;
+        if (this.#passage.progress.receivedBytes > allowedBytes) this.#askForMore();
+        this.#steerClient();
+        this.#pump();
+      },
+      (error: unknown) => this.#fail(error),
+    );
+  }
+
+  #finish(carried: Carried): void {
+    if (this.#settle()) this.#resolve(carried);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#settle()) this.#reject(error);
+  }
+
+  /** True the first time. */
+  #settle(): boolean {
+    if (this.#settled) return false;
+    this.#settled = true;
+    const { client, upstream, signal } = this.#passage;
+    clearTimeout(this.#stallTimer);
+    clearTimeout(this.#flushTimer);
+    signal.removeEventListener('abort', this.#onAbort);
+    client.off('data', this.#onData);
+    client.off('end', this.#onEnd);
+    client.off('error', this.#onClientClose);
+    client.off('close', this.#onClientClose);
+    client.off('timeout', this.#onClientSilent);
+    upstream.off('drain', this.#onDrain);
+    client.pause();
+    return true;
+  }
+}

@@ -1,0 +1,171 @@
+import { LRUCache } from 'lru-cache';
+import {
+  type Account,
+  emptyAccount,
+  refusal,
+  remainingBytes,
+  withReading,
+  withReleased,
+  withReserved,
+  withStored,
+  withUploadEnded,
+} from '../core/account.ts';
+import type { Outcome } from '../core/endings.ts';
+import type { Claim, Granted, Ledger, RefusedClaim, Reservation, UsageReading } from './ledger.ts';
+
+/** Accounts without an upload that are remembered for their last reading; the longest unused goes first. */
+const idleAccounts = 10_000;
+
+interface Book {
+  account: Account;
+  /** By the ledger's clock, when the newest reading was taken in; null = never. */
+  readAtMs: number | null;
+}
+
+/**
+ * The ledger of one process. A step is synchronous from its first look at an account to its last
+ * change, so no other step can come between.
+ */
+export class MemoryLedger implements Ledger {
+  readonly #nowMs: () => number;
+  readonly #busy = new Map<string, Book>();
+  readonly #idle = new LRUCache<string, Book>({
+    max: idleAccounts,
+    dispose: ({ account }, _key, reason) => {
+      if (reason === 'evict') this.#forgottenMark = Math.max(this.#forgottenMark, account.readingMark);
+    },
+  });
+  readonly #live = new Set<string>();
+  #lastMark = 0;
+  /** The newest reading that was forgotten: an account not known may have had one as new, so older ones are ignored. */
+  #forgottenMark = 0;
+  #savingBytes = 0;
+  #uploads = 0;
+
+  /** @param nowMs a clock that never goes back, in milliseconds. */
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+  }
+
+  async reserve(claim: Claim): Promise<Granted<Reservation>> {
+    if (this.#live.has(claim.id)) throw new Error(`reservation ${claim.id} exists already`);
+    const granted = this.#charge(claim, true);
+    if ('refused' in granted) return granted;
+    this.#live.add(claim.id);
+    this.#uploads += 1;
+    return { ...granted, granted: this.#reservation(claim, granted.granted) };
+  }
+
+  async beginReading(account: string): Promise<UsageReading> {
+    const beginMark = this.#nextMark();
+    return {
+      end: async (storedBytes) => {
+        if (!Number.isSafeInteger(storedBytes) || storedBytes < 0) {
+          throw new RangeError(`a reading of ${storedBytes} stored bytes`);
+        }
+        const book = this.#open(account);
+        const read = withReading(book.account, storedBytes, beginMark);
+        if (read === book.account) return;
+        this.#write(account, { account: read, readAtMs: this.#nowMs() });
+      },
+    };
+  }
+
+  async readingAgeMs(account: string): Promise<number | null> {
+    const { readAtMs } = this.#open(account);
+    return readAtMs === null ? null : this.#nowMs() - readAtMs;
+  }
+
+  savingBytes(): number {
+    return this.#savingBytes;
+  }
+
+  uploads(): number {
+    return this.#uploads;
+  }
+
+  #reservation(claim: Claim, firstBytes: number): Reservation {
+    const ledger = this;
+    let bytes = firstBytes;
+    let state: 'live' | 'unknown' | 'settled' = 'live';
+    return {
+      id: claim.id,
+      get bytes() {
+        return bytes;
+      },
+      async grow(moreBytes, leastBytes, enforce) {
+        if (state !== 'live') throw new Error(`reservation ${claim.id} is settled and cannot grow`);
+        const granted = ledger.#charge({ ...claim, bytes: moreBytes, leastBytes, enforce }, false);
+        if ('granted' in granted) bytes += granted.granted;
+        return granted;
+      },
+      async settle(outcome, storedBytes) {
+        if (state === 'settled' || (state === 'unknown' && outcome === 'unknown')) return;
+        if (outcome === 'stored' && (storedBytes > bytes || storedBytes < 0)) {
+          throw new RangeError(`${storedBytes} bytes stored of ${bytes} reserved`);
+        }
+        ledger.#settle(claim, bytes, outcome, storedBytes, state === 'live');
+        state = outcome === 'unknown' ? 'unknown' : 'settled';
+      },
+    };
+  }
+
+  /** Charges all accounts or none; grants as much of `bytes` as fits everywhere, if that is `leastBytes` at least. */
+  #charge({ charges, bytes, leastBytes, enforce }: Claim, newUpload: boolean): Granted<number> {
+    let grantedBytes = bytes;
+    let overdrawn: RefusedClaim | null = null;
+    for (const { account, limits } of charges) {
+      const book = this.#open(account);
+      const refused = refusal(book.account, limits, leastBytes, newUpload);
+      if (refused !== null) overdrawn ??= { account, ...refused };
+      if (enforce) grantedBytes = Math.min(grantedBytes, remainingBytes(book.account, limits));
+    }
+    if (overdrawn !== null && enforce) return { refused: overdrawn };
+    for (const { account } of charges) {
+      const book = this.#open(account);
+      this.#write(account, { ...book, account: withReserved(book.account, grantedBytes, newUpload) });
+    }
+    this.#savingBytes += grantedBytes;
+    return { granted: grantedBytes, overdrawn };
+  }
+
+  #settle(claim: Claim, bytes: number, outcome: Outcome, storedBytes: number, wasLive: boolean): void {
+    const endMark = this.#nextMark();
+    for (const { account, limits, paysForStored } of claim.charges) {
+      const book = this.#open(account);
+      let next = wasLive ? withUploadEnded(book.account) : book.account;
+      if (outcome !== 'unknown') {
+        // without a total limit nobody reads this account, and nothing would ever take the entry away
+        const staysBytes = outcome === 'stored' && paysForStored && limits.totalBytes > 0 ? storedBytes : 0;
+        next = staysBytes > 0 ? withStored(next, bytes, staysBytes, endMark) : withReleased(next, bytes);
+      }
+      this.#write(account, { ...book, account: next });
+    }
+    if (wasLive) this.#uploads -= 1;
+    if (outcome !== 'unknown') {
+      this.#savingBytes -= bytes;
+      this.#live.delete(claim.id);
+    }
+  }
+
+  #open(account: string): Book {
+    const known = this.#busy.get(account) ?? this.#idle.get(account);
+    return known ?? { account: { ...emptyAccount, readingMark: this.#forgottenMark }, readAtMs: null };
+  }
+
+  #write(account: string, book: Book): void {
+    const { savingBytes, uploads, unread } = book.account;
+    if (savingBytes > 0 || uploads > 0 || unread.length > 0) {
+      this.#idle.delete(account);
+      this.#busy.set(account, book);
+    } else {
+      this.#busy.delete(account);
+      if (book.readAtMs !== null) this.#idle.set(account, book);
+    }
+  }
+
+  #nextMark(): number {
+    this.#lastMark += 1;
+    return this.#lastMark;
+  }
+}

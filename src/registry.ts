@@ -1,0 +1,97 @@
+import { randomUUID } from 'node:crypto';
+import type { GatewayError } from './core/errors.ts';
+import type { Owner } from './core/owner.ts';
+import type { Progress } from './lanes/lane.ts';
+
+export interface UploadStart {
+  readonly image: string;
+  readonly owner: Owner;
+  readonly lane: string;
+  readonly declaredBytes: number | null;
+  readonly client: string;
+  readonly upstream: string;
+}
+
+/** One upload under way. Whoever began it ends it, in a `finally`. */
+export class Upload {
+  readonly id: string;
+  readonly start: UploadStart;
+  readonly startedAt: Date;
+  readonly progress: Progress = { receivedBytes: 0, sentBytes: 0 };
+  /** Set aside in the ledger now. */
+  reservedBytes = 0;
+  /** Resolves when the upload is over: the upstream connection gone and the bytes settled. */
+  readonly ended: Promise<void>;
+  readonly #abort = new AbortController();
+  readonly #end: () => void;
+
+  constructor(id: string, start: UploadStart, onEnd: () => void) {
+    this.id = id;
+    this.start = start;
+    this.startedAt = new Date();
+    let resolve = (): void => {};
+    this.ended = new Promise((done) => {
+      resolve = done;
+    });
+    this.#end = () => {
+      onEnd();
+      resolve();
+    };
+  }
+
+  /** Aborted with a GatewayError as its reason. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  /** Ends the upload soon; the first reason counts. `ended` tells when it is done. */
+  abort(reason: GatewayError): void {
+    this.#abort.abort(reason);
+  }
+
+  end(): void {
+    this.#end();
+  }
+}
+
+/** The uploads under way in this process. */
+export class Registry {
+  readonly #uploads = new Map<string, Upload>();
+
+  get size(): number {
+    return this.#uploads.size;
+  }
+
+  /** A fresh id for an upload that is about to reserve. */
+  newId(): string {
+    return randomUUID();
+  }
+
+  begin(id: string, start: UploadStart): Upload {
+    const upload = new Upload(id, start, () => this.#uploads.delete(id));
+    this.#uploads.set(id, upload);
+    return upload;
+  }
+
+  get(id: string): Upload | undefined {
+    return this.#uploads.get(id);
+  }
+
+  list(): Upload[] {
+    return [...this.#uploads.values()];
+  }
+
+  /** Aborts every upload of the image; resolves when all of them are over. */
+  async cancelImage(image: string, reason: GatewayError): Promise<void> {
+    const uploads = this.list().filter(({ start }) => start.image === image);
+    for (const upload of uploads) upload.abort(reason);
+    await Promise.all(uploads.map(({ ended }) => ended));
+  }
+
+  /** Aborts everything; resolves when all of it is over. */
+  async cancelAll(reason: GatewayError): Promise<void> {
+    const uploads = this.list();
+    for (const upload of uploads) upload.abort(reason);
+    await Promise.all(uploads.map(({ ended }) => ended));
+  }
+}

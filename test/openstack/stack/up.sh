@@ -1,0 +1,134 @@
+#!/bin/bash
+# Configure and start Keystone, Glance, and a second Glance with user_storage_quota; waits until each answers.
+# Idempotent: a service that runs is left alone.
+#   IMAGE_ENDPOINT  what the service catalog says the image service is (default: Glance itself)
+#   GLANCE_QUOTA    user_storage_quota of the first Glance (default 0 = none)
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+sqlite_with_wal() { # or writers meet "database is locked"
+  $PY -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("PRAGMA journal_mode=WAL")' "$1"
+}
+
+prepare_keystone() {
+  local d=$STACK_DIR/keystone e=$STACK_DIR/etc/keystone manage url=$KEYSTONE_URL/
+  mkdir -p "$d/fernet" "$d/credential" "$e/policy.d"
+  chmod 700 "$d/fernet" "$d/credential"
+  cat >"$e/keystone.conf" <<EOC
+[DEFAULT]
+log_file = $STACK_DIR/log/keystone.log
+use_stderr = False
+[database]
+connection = sqlite:///$d/keystone.db
+[token]
+provider = fernet
+expiration = 28800
+[fernet_tokens]
+key_repository = $d/fernet
+[credential]
+key_repository = $d/credential
+[oslo_policy]
+policy_dirs = $e/policy.d
+[identity]
+password_hash_rounds = 4
+EOC
+  [ ! -f "$d/prepared" ] || return 0
+  manage="keystone-manage --config-file $e/keystone.conf"
+  {
+    sqlite_with_wal "$d/keystone.db"
+    $manage db_sync
+    $manage fernet_setup --keystone-user "$(id -un)" --keystone-group "$(id -gn)"
+    $manage credential_setup --keystone-user "$(id -un)" --keystone-group "$(id -gn)"
+    $manage bootstrap --bootstrap-password "$ADMIN_PASSWORD" --bootstrap-region-id $REGION \
+      --bootstrap-public-url "$url" --bootstrap-internal-url "$url" --bootstrap-admin-url "$url"
+  } >>"$STACK_DIR/log/keystone-manage.log" 2>&1
+  touch "$d/prepared"
+}
+
+start_keystone() {
+  # post-buffering and "Connection: close": uwsgi closes after each answer, and clients must know.
+  # die-on-term: TERM stops it (uwsgi's default is to reload)
+  OS_KEYSTONE_CONFIG_FILES=$STACK_DIR/etc/keystone/keystone.conf start keystone \
+    uwsgi_python3 --http-socket "127.0.0.1:$KEYSTONE_PORT" --wsgi-file /usr/bin/keystone-wsgi-public \
+    --master --processes 1 --threads 4 --die-on-term --need-app --buffer-size 65535 \
+    --disable-logging --lazy-apps --post-buffering 65536 --add-header "Connection: close"
+}
+
+# configure_glance NAME PORT QUOTA: its own database, stores and logs in STACK_DIR/NAME
+configure_glance() {
+  local d=$STACK_DIR/$1 e=$STACK_DIR/etc/$1
+  mkdir -p "$d"/{images,staging,tasks,work} "$e/policy.d"
+  cp /usr/share/glance-common/glance-api-paste.ini "$e/"
+  touch "$e/policy.yaml"
+  cat >"$e/glance-api.conf" <<EOC
+[DEFAULT]
+bind_host = 127.0.0.1
+bind_port = $2
+workers = 1
+user_storage_quota = $3
+show_image_direct_url = True
+show_multiple_locations = True
+enabled_backends = fast:file,web:http
+enabled_import_methods = [glance-direct,web-download,copy-image]
+log_file = $STACK_DIR/log/$1-api.log
+use_stderr = False
+[database]
+connection = sqlite:///$d/glance.db
+[glance_store]
+default_backend = fast
+[fast]
+filesystem_store_datadir = $d/images
+[os_glance_staging_store]
+filesystem_store_datadir = $d/staging
+[os_glance_tasks_store]
+filesystem_store_datadir = $d/tasks
+[task]
+work_dir = $d/work
+[paste_deploy]
+flavor = keystone
+config_file = $e/glance-api-paste.ini
+[keystone_authtoken]
+www_authenticate_uri = $KEYSTONE_URL
+auth_url = $KEYSTONE_URL
+auth_type = password
+username = glance
+password = $SERVICE_PASSWORD
+project_name = service
+user_domain_name = Default
+project_domain_name = Default
+service_token_roles_required = True
+[oslo_policy]
+policy_file = $e/policy.yaml
+policy_dirs = $e/policy.d
+[oslo_concurrency]
+lock_path = $d
+EOC
+}
+
+prepare_glances() {
+  local d=$STACK_DIR/glance
+  configure_glance glance "$GLANCE_PORT" "${GLANCE_QUOTA:-0}"
+  configure_glance glance-quota "$GLANCE_QUOTA_PORT" 200MB
+  [ ! -f "$d/prepared" ] || return 0
+  sqlite_with_wal "$d/glance.db"
+  glance-manage --config-file "$STACK_DIR/etc/glance/glance-api.conf" db_sync >>"$STACK_DIR/log/glance-manage.log" 2>&1
+  cp "$d"/glance.db* "$STACK_DIR/glance-quota/"
+  touch "$d/prepared"
+}
+
+# glance-api (eventlet), not Debian's default uwsgi: it listens by itself and needs no second server
+start_glance() { start "$1" glance-api --config-file "$STACK_DIR/etc/$1/glance-api.conf"; }
+
+prepare_glances & glances=$!        # takes as long as Keystone's part, and does not need it
+if ! running keystone; then
+  prepare_keystone
+  start_keystone
+fi
+wait $glances || die "glance's database could not be made, see $STACK_DIR/log/glance-manage.log"
+for name in glance glance-quota; do running $name || start_glance $name; done
+wait_http keystone "$KEYSTONE_URL"
+ADMIN_PASSWORD=$ADMIN_PASSWORD SERVICE_PASSWORD=$SERVICE_PASSWORD REGION=$REGION \
+  KEYSTONE_URL=$KEYSTONE_URL IMAGE_ENDPOINT=$IMAGE_ENDPOINT $PY "$HERE/seed.py"
+wait_http glance "$GLANCE_URL/"
+wait_http glance-quota "$GLANCE_QUOTA_URL/"
+echo "openstack: keystone $KEYSTONE_URL, glance $GLANCE_URL, glance with a quota $GLANCE_QUOTA_URL"
