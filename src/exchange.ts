@@ -219,7 +219,7 @@ async function pass(
     },
   );
   record.answeredBytes = passed.bytesToClient;
-  record.receivedBytes = passed.bytesFromClient;
+  if (framing.kind === 'length') record.receivedBytes = framing.bytes;
 }
 
 /** The image is gone: its uploads end, and the deleter's answer waits until their bytes are back, but not for ever. */

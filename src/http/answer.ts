@@ -61,7 +61,7 @@ export async function send(client: Client, answer: Answer): Promise<boolean> {
 }
 
 /** Ends our side of the connection, reads on within bounds, then closes. True if the client was the one to finish. */
-function linger({ request, socket, options }: Client): Promise<boolean> {
+function linger({ request, socket, options, broken }: Client): Promise<boolean> {
   const { timeMs, bytes: mostBytes } = options.lingering;
   return new Promise((resolve) => {
     let bytes = 0;
@@ -90,6 +90,8 @@ function linger({ request, socket, options }: Client): Promise<boolean> {
     request.on('close', onGone);
     if (request.destroyed) return onGone();
     socket.end();
+    // what cannot be parsed cannot be read on either: no body ends here, so the answer has to do
+    if (broken) return onEnd();
     request.resume();
   });
 }

@@ -25,7 +25,6 @@ export interface PassedRequest {
 /** What came of a request that was passed through. Bytes are those of bodies. */
 export interface Passed {
   readonly status: number;
-  readonly bytesFromClient: number;
   readonly bytesToClient: number;
 }
 
@@ -67,7 +66,6 @@ export class Passthrough {
   ): Promise<Passed> {
     const { response, socket, options } = client;
     const gone = new AbortController();
-    const bytesFromClient = 0;
     const onClose = (): void => gone.abort();
     response.once('close', onClose);
     try {
@@ -87,7 +85,7 @@ export class Passthrough {
         // the head is out: the only honest end of a broken answer is a broken connection
         socket.resetAndDestroy();
       }
-      return { status: answer.statusCode, bytesFromClient, bytesToClient };
+      return { status: answer.statusCode, bytesToClient };
     } finally {
       response.off('close', onClose);
     }

@@ -1,0 +1,146 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Command } from 'commander';
+import type { Config, ListenAddress } from './config/config.ts';
+import { effectiveYaml, formatConfigError, type Loaded, loadConfig, parseConfig } from './config/load.ts';
+import { preflight } from './config/preflight.ts';
+import { demoOptions, demoQuotaBytes, demoText } from './demo/demo.ts';
+import { startImageApi } from './demo/image-api.ts';
+import { Gateway } from './gateway.ts';
+import { createLog, type Log } from './log.ts';
+
+const version = readVersion();
+
+const program = new Command('sluice')
+  .description('An upload gateway: meters, bounds and cancels uploads in front of an image API.')
+  .version(version)
+  .showHelpAfterError();
+
+program
+  .command('run')
+  .description('run the gateway')
+  .requiredOption('-c, --config <file>', 'configuration file')
+  .action(async ({ config: file }: { config: string }) => {
+    const loaded = await check(file);
+    if (loaded === null) return fail();
+    await run(loaded.config, createLog(loaded.config.log.level), file);
+  });
+
+program
+  .command('check')
+  .description('say whether a configuration file is right; exit status 0 or 1')
+  .requiredOption('-c, --config <file>', 'configuration file')
+  .option('--print', 'print the configuration in effect')
+  .action(async ({ config: file, print }: { config: string; print?: boolean }) => {
+    const loaded = await check(file);
+    if (loaded === null) return fail();
+    process.stdout.write(print ? effectiveYaml(loaded.settings) : `${file}: ok\n`);
+  });
+
+program
+  .command('demo')
+  .description('run the gateway in front of an embedded image API, on loopback')
+  .action(demo);
+
+await program.parseAsync();
+
+async function check(file: string): Promise<Loaded | null> {
+  const result = loadConfig(file);
+  const errors = 'errors' in result ? result.errors : await preflight(result);
+  for (const error of errors) console.error(formatConfigError(error));
+  return errors.length === 0 && 'config' in result ? result : null;
+}
+
+/** Starts, then stays until a signal ends it. */
+async function run(
+  config: Config,
+  log: Log,
+  file: string | null,
+  atEnd = async () => {},
+): Promise<Gateway | null> {
+  const gateway = new Gateway(config, log, version);
+  try {
+    await gateway.start();
+  } catch (error) {
+    console.error(`sluice: ${error instanceof Error ? error.message : String(error)}`);
+    await atEnd();
+    fail();
+    return null;
+  }
+  const { listen = [], admin = null } = gateway.addresses ?? {};
+  log.info({ listen: listen.map(show), admin: admin && show(admin), version }, 'serving');
+  let stopping = false;
+  const stop = (): void => {
+    const ending = stopping ? gateway.stopNow() : gateway.drain();
+    stopping = true;
+    void ending.then(atEnd).then(() => process.exit(0));
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', () => {
+    stopping = true;
+    stop();
+  });
+  process.on('SIGHUP', () => {
+    if (file !== null) void reload(gateway, log, file);
+  });
+  return gateway;
+}
+
+async function reload(gateway: Gateway, log: Log, file: string): Promise<void> {
+  const result = loadConfig(file);
+  const errors = 'errors' in result ? result.errors : await preflight(result, { ports: false });
+  if (errors.length > 0 || 'errors' in result) {
+    gateway.reloadFailed();
+    log.error(
+      { errors: errors.map(formatConfigError) },
+      'reload refused, the configuration before stays in force',
+    );
+    return;
+  }
+  await gateway.reload(result.config);
+  log.info({ file }, 'reloaded');
+}
+
+async function demo(): Promise<void> {
+  const api = await startImageApi({ port: 9292, quotaBytes: demoQuotaBytes }).catch((error: unknown) => {
+    console.error(
+      `sluice: the embedded image API cannot start: ${error instanceof Error ? error.message : error}`,
+    );
+    return null;
+  });
+  if (api === null) return fail();
+  const result = parseConfig(demoOptions(api.url));
+  const errors = 'errors' in result ? result.errors : await preflight(result);
+  if (errors.length > 0 || 'errors' in result) {
+    for (const { message } of errors) console.error(`sluice: ${message}`);
+    await api.stop();
+    return fail();
+  }
+  const { config } = result;
+  const gateway = await run(config, createLog(config.log.level), null, () => api.stop());
+  if (gateway?.addresses == null) return;
+  const { listen, admin } = gateway.addresses;
+  const [client] = listen;
+  if (client !== undefined)
+    process.stdout.write(`\n${demoText(`http://${show(client)}`, `http://${show(admin)}`)}\n`);
+}
+
+function show(address: ListenAddress): string {
+  if ('path' in address) return `unix:${address.path}`;
+  return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+}
+
+/** Ends with a status that says so, once what was begun has come to rest. */
+function fail(): void {
+  process.exitCode = 1;
+}
+
+function readVersion(): string {
+  const manifest: unknown = JSON.parse(
+    readFileSync(fileURLToPath(new URL('../package.json', import.meta.url)), 'utf8'),
+  );
+  const found =
+    typeof manifest === 'object' && manifest !== null && 'version' in manifest ? manifest.version : null;
+  return typeof found === 'string' ? found : 'unknown';
+}

@@ -1,0 +1,14 @@
+#!/bin/bash
+# The tests on the newest long-term Node besides the one that is installed: npm's package `node` brings it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+VERSION=${SLUICE_NEWER_NODE:-24}
+DIR=${TMPDIR:-/tmp}/sluice-node-$VERSION
+NODE=$DIR/node_modules/node/bin/node
+if ! "$NODE" --version 2>/dev/null | grep -q "^v$VERSION\."; then
+  mkdir -p "$DIR"
+  printf '{"private":true,"allowScripts":{"node":true}}\n' >"$DIR/package.json"
+  npm install --prefix "$DIR" --no-audit --no-fund "node@$VERSION"
+fi
+"$NODE" --version
+exec "$NODE" node_modules/mocha/bin/mocha.js "$@"
