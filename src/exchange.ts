@@ -169,10 +169,12 @@ async function upload(
     await refuse(services, client, verdict.told, record);
     return;
   }
-  const delivered = await send(client, relayedAnswer(verdict.told));
-  record.status = verdict.told.status;
-  record.answeredBytes = verdict.told.body.length;
-  if (verdict.early) metrics.earlyAnswer(verdict.told.status, delivered);
+  const { status, body } = verdict.told;
+  if (!client.socket.destroyed) {
+    record.status = status;
+    record.answeredBytes = body.length;
+  }
+  await send(client, relayedAnswer(verdict.told), (delivered) => metrics.earlyAnswer(status, delivered));
 }
 
 /** The bytes of an upload find their place, once, and its end is told to whoever waits for it. */
@@ -245,14 +247,14 @@ async function refuse(
   if (error.code === 'internal') log.error({ request_id: record.requestId, err: error.cause }, 'defect');
   record.error = error.code;
   record.ending ??= record.upload === null ? null : error.ending;
-  const early = !client.request.complete;
   const answer = problemAnswer(error, record.requestId);
   if (!client.socket.destroyed) {
     record.status = error.status;
     record.answeredBytes = answer.body.length;
   }
-  const delivered = await send(client, answer);
-  if (early && record.upload !== null) metrics.earlyAnswer(error.status, delivered);
+  await send(client, answer, (delivered) => {
+    if (record.upload !== null) metrics.earlyAnswer(error.status, delivered);
+  });
 }
 
 function isUpload({ action }: Operation): boolean {

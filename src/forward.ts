@@ -14,8 +14,6 @@ export interface Verdict {
   readonly storedBytes: number;
   /** The upstream's answer, or else an error of ours. */
   readonly told: UpstreamAnswer | GatewayError;
-  /** The upload was answered while its body was still under way. */
-  readonly early: boolean;
 }
 
 export interface Forwarding {
@@ -52,7 +50,7 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
       origin: upstreamOf(config),
       method: forwarding.method,
       target: forwarding.target,
-      headers: [...forwarding.headers, ...framing(declaredBytes), 'Connection', 'close'],
+      headers: [...forwarding.headers, ...framing(declaredBytes), ...keepAlive],
       connectTimeoutMs: config.upstream.connectTimeoutMs,
       signal: upload.signal,
     });
@@ -83,7 +81,6 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
       // a success that came before the body's end says that all of it is stored: nobody knows better
       storedBytes: bodySent() ? progress.sentBytes : upload.reservedBytes,
       told: answer,
-      early: !bodySent(),
     };
   } catch (thrown) {
     const error = asGatewayError(thrown);
@@ -91,7 +88,6 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
       ...afterFailure(error, bodySent()),
       storedBytes: 0,
       told: error,
-      early: !client.request.complete,
     };
   } finally {
     stopWatching();
@@ -100,6 +96,12 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
     await leg?.reset();
   }
 }
+
+/**
+ * Said although the connection is never used again: Glance under eventlet, asked to close, closes a refused upload
+ * with its body unread, and its answer is lost in the reset. Asked to keep alive, it answers and reads on.
+ */
+const keepAlive = ['Connection', 'keep-alive'];
 
 /** Where uploads go. */
 export function upstreamOf(config: Config): URL {

@@ -29,35 +29,46 @@ export function relayedAnswer(answer: Answer): Answer {
 }
 
 /**
- * Sends an answer and says whether it left: true when the client's kernel took all of it and
- * the client did not reset the connection while we waited for it to read.
+ * Sends an answer; resolves when the client's kernel has all of it or the connection is gone.
  *
  * Where the request's body is not read to its end, the answer is an early one. Closing at once would make the kernel
  * send a reset, and the client would lose the answer with it. So: answer, end our side, read
- * on and throw away within bounds of time and bytes, close (as nginx' lingering_close).
+ * on and throw away within bounds of time and bytes, close (as nginx' lingering_close). That goes on after this
+ * has resolved.
+ * @param afterEarly told, when an early answer's connection is closed, whether the client can have read it: false
+ *   if it reset the connection.
  */
-export async function send(client: Client, answer: Answer): Promise<boolean> {
+export async function send(
+  client: Client,
+  answer: Answer,
+  afterEarly: (delivered: boolean) => void = () => {},
+): Promise<void> {
   const { request, response, socket, options } = client;
-  if (response.destroyed || response.headersSent || socket.destroyed) return false;
+  if (response.destroyed || response.headersSent || socket.destroyed) return;
   // Node parses what arrived in one read to its end before it lets a promise go on: only then is `complete` true
   // for a body that came along with its head
   await Promise.resolve();
   const early = !request.complete;
   const headers = [...answer.headers];
   // RFC 9110 §8.6: no Content-Length with 204, and 304 tells about another body than the one it has
-  if (answer.status !== 204 && answer.status !== 304)
+  if (answer.status !== 204 && answer.status !== 304) {
     headers.push('Content-Length', String(answer.body.length));
+  }
   if (early || !options.httpKeepalive) headers.push('Connection', 'close');
   response.writeHead(answer.status, headers);
   if (!early) {
-    return await new Promise((resolve) => {
-      response.once('close', () => resolve(response.writableFinished));
+    await new Promise<void>((resolve) => {
+      response.once('close', () => resolve());
       response.end(answer.body);
     });
+    return;
   }
   response.flushHeaders();
-  if (answer.body.length > 0) response.write(answer.body);
-  return await linger(client);
+  await new Promise<void>((resolve) => {
+    socket.once('close', () => resolve());
+    response.write(answer.body, () => resolve());
+  });
+  void linger(client).then(afterEarly);
 }
 
 /** Ends our side of the connection, reads on within bounds, then closes. True if the client was the one to finish. */

@@ -52,7 +52,7 @@ export interface LegOptions {
 /**
  * The way from here to the upstream for one upload: a connection of its own, never one that was used
  * before, because a kept-alive connection that the server closes at the wrong moment would cost
- * the whole body (docs/decisions/0006).
+ * the whole body (docs/decisions/0002).
  */
 export class UpstreamLeg {
   readonly socket: Socket;
