@@ -40,7 +40,6 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
   const { progress } = upload;
   let leg: UpstreamLeg | null = null;
   let carried: Carried | null = null;
-  let answered = false;
   const bodySent = (): boolean =>
     carried === 'sent' ||
     (declaredBytes !== null && carried !== null && progress.sentBytes === declaredBytes);
@@ -72,8 +71,8 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
       signal: upload.signal,
       interrupted: leg.interrupted,
     });
+    if (bodySent()) leg.markBodySent();
     const answer = await leg.answer(config.upstream.responseTimeoutMs, upload.signal);
-    answered = true;
     const stored = config.api.success.includes(answer.status);
     return {
       ending: stored ? 'stored' : 'refused',
@@ -91,8 +90,6 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
     };
   } finally {
     stopWatching();
-    // after a whole exchange an ordinary close will do; anything else must not look like an end
-    if (answered && bodySent()) leg?.socket.destroy();
     await leg?.reset();
   }
 }

@@ -22,7 +22,24 @@ export interface UpstreamAnswer {
  * the body was still flowing. Reading goes on until the peer's end, or for `lastWordMs`.
  */
 class UploadSocket extends Socket {
+  /** The whole body is with the kernel: from here on an ordinary close says nothing wrong. */
+  bodySent = false;
   #writeFailed = false;
+
+  constructor() {
+    super({ allowHalfOpen: true });
+  }
+
+  // Node ends its side when an answer is whole or the peer has ended its own. A connection that has begun to end can no
+  // longer be reset (libuv: EINVAL) and would never close, so an end of Node's becomes one of ours.
+  override end(): this {
+    return this;
+  }
+
+  override destroySoon(): void {
+    if (this.bodySent) this.destroy();
+    else this.resetAndDestroy();
+  }
 
   override destroy(error?: Error): this {
     if (error === undefined || this.#writeFailed || !isWriteError(error)) return super.destroy(error);
@@ -55,14 +72,14 @@ export interface LegOptions {
  * the whole body (docs/decisions/0002).
  */
 export class UpstreamLeg {
-  readonly socket: Socket;
+  readonly socket: UploadSocket;
   /** Resolves when the upstream begins to answer, or can no longer be written to. */
   readonly interrupted: Promise<void>;
   /** Resolves when the connection is gone: its descriptor closed, a reset on its way. */
   readonly #closed: Promise<void>;
   readonly #answered: Promise<UpstreamAnswer>;
 
-  private constructor(socket: Socket, sent: ClientRequest) {
+  private constructor(socket: UploadSocket, sent: ClientRequest) {
     this.socket = socket;
     // what fails is told by #answered; a socket without any listener would end the process
     socket.on('error', () => {});
@@ -72,6 +89,7 @@ export class UpstreamLeg {
     this.#answered.catch(() => {});
     this.interrupted = new Promise((resolve) => {
       sent.once('response', () => resolve());
+      sent.once('error', () => resolve());
       socket.once('write-failed', () => resolve());
       socket.once('close', () => resolve());
     });
@@ -129,7 +147,15 @@ export class UpstreamLeg {
     }
   }
 
-  /** Ends the connection by a TCP reset, and waits until it is gone. Never a clean end: a cut body must not look whole. */
+  /** Tells that the body was sent to its end. */
+  markBodySent(): void {
+    this.socket.bodySent = true;
+  }
+
+  /**
+   * Ends the connection and waits until it is gone: by a TCP reset, because a cut body must not look whole. Only after a
+   * whole exchange, which Node has closed already, there is nothing left to reset.
+   */
   async reset(): Promise<void> {
     if (this.socket.connecting) this.socket.destroy();
     else if (!this.socket.destroyed) this.socket.resetAndDestroy();
