@@ -211,13 +211,19 @@ function receive(sent: ClientRequest): Promise<UpstreamAnswer> {
         }),
       );
     };
-    sent.on('error', lost);
-    sent.on('close', () => lost());
+    // once there is a head, its body tells: it may lie here whole although the connection is reset already
+    let begun = false;
+    const lostBefore = (cause?: unknown): void => {
+      if (!begun) lost(cause);
+    };
+    sent.on('error', lostBefore);
+    sent.on('close', () => lostBefore());
     sent.on('upgrade', (_response, socket) => {
       socket.destroy();
       lost();
     });
     sent.once('response', (response: IncomingMessage) => {
+      begun = true;
       const pieces: Buffer[] = [];
       let bytes = 0;
       response.on('data', (piece: Buffer) => {
@@ -230,6 +236,7 @@ function receive(sent: ClientRequest): Promise<UpstreamAnswer> {
         }
       });
       response.on('error', lost);
+      response.on('close', () => lost());
       response.on('end', () =>
         resolve({
           status: response.statusCode ?? 502,
