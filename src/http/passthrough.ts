@@ -182,16 +182,18 @@ function upstreamError(error: unknown): GatewayError {
     case 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH':
     case 'UND_ERR_ABORTED':
       return new GatewayError('client-gone', 'The client closed the connection.', more);
-    default:
+    default: {
       if (error instanceof Error && error.name === 'TimeoutError') {
         return new GatewayError('upstream-timeout', 'No answer in time.', more);
       }
       if (error instanceof Error && error.name === 'AbortError') {
         return new GatewayError('client-gone', 'The client closed the connection.', more);
       }
-      if (code.startsWith('HPE_') || code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH') {
+      const unparsable = error instanceof Error && error.name === 'HTTPParserError';
+      if (unparsable || code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH') {
         return new GatewayError('upstream-invalid', 'The answer of the API cannot be parsed.', more);
       }
       return new GatewayError('upstream-lost', 'The API closed the connection without a whole answer.', more);
+    }
   }
 }

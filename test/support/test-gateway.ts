@@ -1,0 +1,89 @@
+import { z } from 'zod';
+import { defaultConfig } from '../../src/config/load.ts';
+import type { WrittenOptions } from '../../src/config/options.ts';
+import { Gateway } from '../../src/gateway.ts';
+import { createLog } from '../../src/log.ts';
+import { RawClient } from './raw-client.ts';
+
+const uploadsAnswer = z.object({
+  uploads: z.array(
+    z.object({ id: z.string(), image: z.string(), received_bytes: z.number(), sent_bytes: z.number() }),
+  ),
+});
+
+export type UploadRow = z.infer<typeof uploadsAnswer>['uploads'][number];
+
+/** A gateway in this process, before an upstream on loopback, with no health checks of its own. */
+export class TestGateway {
+  readonly gateway: Gateway;
+  readonly port: number;
+  readonly adminPort: number;
+  readonly #clients: RawClient[] = [];
+
+  static async start(upstreamPort: number, changes: WrittenOptions = {}): Promise<TestGateway> {
+    const config = defaultConfig({
+      ...changes,
+      listen: [{ address: '127.0.0.1:0' }],
+      admin: { address: '127.0.0.1:0' },
+      upstream: {
+        ...changes.upstream,
+        servers: [`http://127.0.0.1:${upstreamPort}`],
+        health: { interval: 0 },
+      },
+    });
+    const gateway = new Gateway(config, createLog('silent'), 'test');
+    await gateway.start();
+    return new TestGateway(gateway);
+  }
+
+  private constructor(gateway: Gateway) {
+    const { listen = [], admin } = gateway.addresses ?? {};
+    const [first] = listen;
+    if (first === undefined || admin === undefined || !('port' in first) || !('port' in admin)) {
+      throw new Error('the gateway does not listen on TCP');
+    }
+    this.gateway = gateway;
+    this.port = first.port;
+    this.adminPort = admin.port;
+  }
+
+  /** A connection that `stop` lets go of. */
+  async client(): Promise<RawClient> {
+    const client = await RawClient.connect(this.port);
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** The uploads under way, as an operator sees them. */
+  uploads(): Promise<UploadRow[]> {
+    return uploadsUnderWay(this.adminPort);
+  }
+
+  /** An operator ends an upload. Resolves with the status of the answer. */
+  async cancel(id: string): Promise<number> {
+    const answer = await fetch(`http://127.0.0.1:${this.adminPort}/uploads/${id}`, { method: 'DELETE' });
+    return answer.status;
+  }
+
+  async stop(): Promise<void> {
+    for (const client of this.#clients) client.destroy();
+    await this.gateway.stopNow();
+  }
+}
+
+export async function uploadsUnderWay(adminPort: number): Promise<UploadRow[]> {
+  const answer = await fetch(`http://127.0.0.1:${adminPort}/uploads`);
+  return uploadsAnswer.parse(await answer.json()).uploads;
+}
+
+/** The head of an upload by ann of project blue; the fields say the framing. */
+export function uploadHead(image: string, ...fields: readonly string[]): string[] {
+  return [
+    `PUT /v2/images/${image}/file HTTP/1.1`,
+    'Host: images',
+    'X-User-Id: ann',
+    'X-Project-Id: blue',
+    'Content-Type: application/octet-stream',
+    ...fields,
+  ];
+}
