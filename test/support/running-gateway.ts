@@ -78,11 +78,11 @@ export class RunningGateway {
   }
 
   /** The id of a new image in `queued`. */
-  async create(who: Headers = ann): Promise<string> {
+  async create(who: Headers = ann, document: object = {}): Promise<string> {
     const response = await fetch(`${this.url}/v2/images`, {
       method: 'POST',
       headers: { ...who, Accept: 'application/json', 'Content-Type': 'application/json' },
-      body: JSON.stringify({ disk_format: 'raw', container_format: 'bare' }),
+      body: JSON.stringify({ disk_format: 'raw', container_format: 'bare', ...document }),
     });
     if (response.status !== 201) throw new Error(`the image was not created: ${response.status}`);
     return record.parse(await response.json()).id;

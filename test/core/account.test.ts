@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import {
+  type Account,
+  type AccountLimits,
+  countedBytes,
+  emptyAccount,
+  type Refusal,
+  refusal,
+  remainingBytes,
+  unreadBytes,
+  withReading,
+  withReleased,
+  withReserved,
+  withStored,
+  withUploadEnded,
+} from '../../src/core/account.ts';
+
+const none: AccountLimits = { totalBytes: 0, savingBytes: 0, uploads: 0 };
+/** 30 stored, 20 unread, 10 in flight. */
+const busy: Account = {
+  storedBytes: 30,
+  readingMark: 4,
+  savingBytes: 10,
+  uploads: 2,
+  unread: [
+    { bytes: 15, endMark: 5 },
+    { bytes: 5, endMark: 7 },
+  ],
+};
+
+describe('an account', () => {
+  it('counts what is stored, what was stored since the reading, and what is in flight', () => {
+    assert.equal(countedBytes(emptyAccount), 0);
+    assert.equal(unreadBytes(busy), 20);
+    assert.equal(countedBytes(busy), 60);
+  });
+
+  const remaining: [what: string, limits: Partial<AccountLimits>, bytes: number][] = [
+    ['without a limit', {}, Infinity],
+    ['under the total', { totalBytes: 100 }, 40],
+    ['at the total', { totalBytes: 60 }, 0],
+    ['above the total', { totalBytes: 59 }, 0],
+    ['under the limit of bytes in flight', { savingBytes: 11 }, 1],
+    ['at the limit of bytes in flight', { savingBytes: 10 }, 0],
+    ['above the limit of bytes in flight', { savingBytes: 9 }, 0],
+    ['where both are set and the total is nearer', { totalBytes: 65, savingBytes: 100 }, 5],
+    ['where both are set and the bytes in flight are nearer', { totalBytes: 100, savingBytes: 13 }, 3],
+    ['whatever the uploads', { uploads: 1 }, Infinity],
+  ];
+  for (const [what, limits, bytes] of remaining) {
+    it(`has ${bytes} bytes left ${what}`, () => {
+      assert.equal(remainingBytes(busy, { ...none, ...limits }), bytes);
+    });
+  }
+
+  const asked: [
+    what: string,
+    limits: Partial<AccountLimits>,
+    bytes: number,
+    newUpload: boolean,
+    Refusal | null,
+  ][] = [
+    ['no limit', {}, Number.MAX_SAFE_INTEGER, true, null],
+    ['under the total', { totalBytes: 100 }, 39, true, null],
+    ['at the total', { totalBytes: 100 }, 40, true, null],
+    [
+      'over the total',
+      { totalBytes: 100 },
+      41,
+      true,
+      { limit: 'total', requested: 41, remaining: 40, allowed: 100 },
+    ],
+    [
+      'a total that is passed already',
+      { totalBytes: 50 },
+      1,
+      false,
+      { limit: 'total', requested: 1, remaining: 0, allowed: 50 },
+    ],
+    ['under the bytes in flight', { savingBytes: 20 }, 9, true, null],
+    ['at the bytes in flight', { savingBytes: 20 }, 10, true, null],
+    [
+      'over the bytes in flight',
+      { savingBytes: 20 },
+      11,
+      true,
+      { limit: 'saving', requested: 11, remaining: 10, allowed: 20 },
+    ],
+    [
+      'bytes in flight that are passed already',
+      { savingBytes: 5 },
+      1,
+      false,
+      { limit: 'saving', requested: 1, remaining: 0, allowed: 5 },
+    ],
+    [
+      'both over: the total is named, since waiting does not mend it',
+      { totalBytes: 61, savingBytes: 11 },
+      2,
+      true,
+      { limit: 'total', requested: 2, remaining: 1, allowed: 61 },
+    ],
+    ['the last place', { uploads: 3 }, 1, true, null],
+    ['no place left', { uploads: 2 }, 1, true, { limit: 'uploads', requested: 1, remaining: 0, allowed: 2 }],
+    [
+      'more places taken than there are now',
+      { uploads: 1 },
+      1,
+      true,
+      { limit: 'uploads', requested: 1, remaining: 0, allowed: 1 },
+    ],
+    ['no place left, but no new upload', { uploads: 2 }, 1, false, null],
+  ];
+  for (const [what, limits, bytes, newUpload, expected] of asked) {
+    it(`${expected === null ? 'grants' : 'refuses'}: ${what}`, () => {
+      assert.deepEqual(refusal(busy, { ...none, ...limits }, bytes, newUpload), expected);
+    });
+  }
+
+  it('takes a place for a new upload and none for a growing one', () => {
+    const begun = withReserved(emptyAccount, 5, true);
+    assert.deepEqual(begun, { ...emptyAccount, savingBytes: 5, uploads: 1 });
+    assert.deepEqual(withReserved(begun, 3, false), { ...emptyAccount, savingBytes: 8, uploads: 1 });
+  });
+
+  it('frees the place of an upload that is over, and leaves its bytes in flight', () => {
+    assert.deepEqual(withUploadEnded(busy), { ...busy, uploads: 1 });
+  });
+
+  it('gives released bytes back', () => {
+    assert.deepEqual(withReleased(busy, 10), { ...busy, savingBytes: 0 });
+  });
+
+  it('keeps stored bytes as unread and gives the rest of the reservation back', () => {
+    assert.deepEqual(withStored(busy, 10, 7, 9), {
+      ...busy,
+      savingBytes: 0,
+      unread: [...busy.unread, { bytes: 7, endMark: 9 }],
+    });
+    assert.deepEqual(withStored(busy, 10, 0, 9), withReleased(busy, 10));
+  });
+
+  const readings: [beginMark: number, unread: number][] = [
+    [5, 20 - 15],
+    [6, 5],
+    [8, 0],
+  ];
+  for (const [beginMark, unread] of readings) {
+    it(`has ${unread} of its bytes stored at marks 5 and 7 unread after a reading begun at ${beginMark}`, () => {
+      const read = withReading(busy, 77, beginMark);
+      assert.equal(read.storedBytes, 77);
+      assert.equal(read.readingMark, beginMark);
+      assert.equal(unreadBytes(read), unread);
+      assert.equal(read.savingBytes, 10);
+    });
+  }
+
+  for (const beginMark of [3, 4]) {
+    it(`ignores a reading begun at ${beginMark} when it holds the one of 4`, () => {
+      assert.equal(withReading(busy, 77, beginMark), busy);
+    });
+  }
+
+  it('is never changed in place', () => {
+    const before = structuredClone(busy);
+    withReserved(busy, 1, true);
+    withStored(busy, 1, 1, 9);
+    withReading(busy, 1, 9);
+    withUploadEnded(busy);
+    assert.deepEqual(busy, before);
+  });
+});
