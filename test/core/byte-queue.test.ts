@@ -4,7 +4,7 @@ import { ByteQueue, blockBytes } from '../../src/core/byte-queue.ts';
 
 /** `count` bytes that tell where they stood. */
 const pattern = (count: number, first = 0): Buffer =>
-  Buffer.from({ length: count }, (_, i) => (first + i) % 251);
+  Buffer.from(Array.from({ length: count }, (_, i) => (first + i) % 251));
 
 function drained(queue: ByteQueue): Buffer {
   const pieces: Buffer[] = [];

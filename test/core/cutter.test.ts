@@ -4,7 +4,7 @@ import { blockBytes } from '../../src/core/byte-queue.ts';
 import { type Cutter, FrameCutter, LengthCutter, type Write } from '../../src/core/cutter.ts';
 
 const pattern = (count: number, first = 0): Buffer =>
-  Buffer.from({ length: count }, (_, i) => (first + i) % 251);
+  Buffer.from(Array.from({ length: count }, (_, i) => (first + i) % 251));
 
 const wire = ({ parts }: Write): Buffer => Buffer.concat(parts.map((part) => Buffer.from(part)));
 
