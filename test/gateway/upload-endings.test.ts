@@ -69,7 +69,7 @@ describe('a thousand uploads that end in ten ways', () => {
       } else if (does !== 'waits') connection.answer(`${does} Refused`, 'refused');
     });
     const sluice = await TestGateway.start(upstream.port, {
-      client_socket_timeout: '400ms',
+      client_socket_timeout: '3s',
       quota: { limits: [{ per: 'project', saving: '1GiB', uploads: together }], usage: { source: 'none' } },
       upload: { watch_interval: 0 },
     });
