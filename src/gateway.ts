@@ -223,6 +223,13 @@ export class Gateway {
         accept: joinedHeader(raw, 'accept'),
       });
       if (!upgrade) throw new GatewayError('upgrade-refused', 'The route takes HTTP/1.1 only.');
+      // all that http-proxy carries; anything else it would cut off without a word
+      if (method !== 'GET' || request.headers.upgrade?.toLowerCase() !== 'websocket') {
+        throw new GatewayError(
+          'upgrade-refused',
+          'The one protocol that a route may allow is websocket, asked with GET.',
+        );
+      }
       const headers = requestHeaders(raw, {
         method,
         trustIdentity: identity.trusts(peerAddress(request.socket)),

@@ -99,6 +99,10 @@ export class Listener {
   async close(): Promise<void> {
     this.#closing = true;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    for (const socket of this.#sockets) {
+      const client = this.#current.get(socket);
+      if (client !== undefined) client.response.shouldKeepAlive = false;
+    }
     this.#server.closeIdleConnections();
     await closed;
   }

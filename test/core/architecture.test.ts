@@ -14,13 +14,13 @@ interface Import {
 
 const imports: Import[] = files.flatMap((from) => {
   const text = readFileSync(join(root, from), 'utf8');
-  return [...text.matchAll(/^(?:import|export) (type )?[^;]*?from '([^']+)';/gms)].map(
-    ([, typeOnly, to = '']) => ({
-      from,
-      to: to.startsWith('.') ? normalize(join(dirname(from), to)) : to,
-      typeOnly: typeOnly !== undefined,
-    }),
-  );
+  const statements = text.matchAll(/^(?:import|export)(?: (type)\b)?(?:[^;'"]*?\bfrom)? ?['"]([^'"]+)['"]/gm);
+  const calls = text.matchAll(/()\bimport\(\s*['"]([^'"]+)['"]/g);
+  return [...statements, ...calls].map(([, type, to = '']) => ({
+    from,
+    to: to.startsWith('.') ? normalize(join(dirname(from), to)) : to,
+    typeOnly: type === 'type',
+  }));
 });
 
 describe('the source tree', () => {
@@ -37,7 +37,7 @@ describe('the source tree', () => {
     const impure = files.filter(
       (file) =>
         file.startsWith('core/') &&
-        /\b(?:Date\.now|new Date|performance\.|setTimeout|setInterval|setImmediate|process\.|Math\.random)/.test(
+        /\b(?:Date|performance|setTimeout|setInterval|setImmediate|queueMicrotask|process\.|Math\.random)\b/.test(
           readFileSync(join(root, file), 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, ''),
         ),
     );
@@ -48,7 +48,9 @@ describe('the source tree', () => {
     const allowed = /^(?:http|demo)\/|^admin\/server\.ts$|^config\/(?:preflight|scalars)\.ts$/;
     const touching = imports.filter(
       ({ from, to, typeOnly }) =>
-        /^(?:node:(?:http|net|tls)|undici|http-proxy)$/.test(to) && !typeOnly && !allowed.test(from),
+        /^(?:(?:node:)?(?:https?|http2|net|tls|dgram)|undici|http-proxy)$/.test(to) &&
+        !typeOnly &&
+        !allowed.test(from),
     );
     assert.deepEqual(touching, []);
   });
