@@ -1,4 +1,5 @@
-import type { Config, Limits } from './config/config.ts';
+import { chargesOf } from './charges.ts';
+import type { Config } from './config/config.ts';
 import { GatewayError } from './core/errors.ts';
 import type { Owner } from './core/owner.ts';
 import type { Charge, Granted, Ledger, RefusedClaim, Reservation } from './ledger/ledger.ts';
@@ -96,7 +97,7 @@ export class Admission {
     { mode, usage }: Config['quota'],
   ): Promise<void> {
     for (const { account, limits, paysForStored } of charges) {
-      if (!paysForStored || limits.totalBytes === 0 || this.#readings === null) continue;
+      if (!paysForStored || limits.totalBytes === Infinity || this.#readings === null) continue;
       try {
         await this.#readings.ensure(account, owner.project, caller, usage.ttlMs);
       } catch (error) {
@@ -107,37 +108,11 @@ export class Admission {
 
   async #refreshReadings(charges: readonly Charge[], { owner, caller }: Request): Promise<void> {
     for (const { account, limits, paysForStored } of charges) {
-      if (!paysForStored || limits.totalBytes === 0 || this.#readings === null) continue;
+      if (!paysForStored || limits.totalBytes === Infinity || this.#readings === null) continue;
       // without a fresh reading the older one stands, and with it the refusal
       await this.#readings.refresh(account, owner.project, caller).catch(() => {});
     }
   }
-}
-
-/** The accounts an upload is charged to: its project's, which pays for stored bytes too, and its user's. */
-function chargesOf(quota: Config['quota'], owner: Owner): Charge[] {
-  const charge = (per: 'project' | 'user', id: string): Charge => {
-    const rules = quota.mode === 'off' ? [] : quota.limits.filter((rule) => rule.per === per);
-    const override = quota.mode === 'off' ? undefined : quota.overrides.get(id);
-    const limits: Limits = {
-      totalBytes: override?.totalBytes ?? strictest(rules.map(({ totalBytes }) => totalBytes)),
-      savingBytes: override?.savingBytes ?? strictest(rules.map(({ savingBytes }) => savingBytes)),
-      uploads: override?.uploads ?? strictest(rules.map(({ uploads }) => uploads)),
-    };
-    // only a project has stored bytes: Glance keeps no user of an image
-    return {
-      account: `${per}:${id}`,
-      limits: per === 'user' ? { ...limits, totalBytes: 0 } : limits,
-      paysForStored: per === 'project',
-    };
-  };
-  return [charge('project', owner.project), charge('user', owner.user)];
-}
-
-/** The least of several limits, of which 0 is none. */
-function strictest(limits: readonly number[]): number {
-  const set = limits.filter((limit) => limit > 0);
-  return set.length === 0 ? 0 : Math.min(...set);
 }
 
 function refusalError(refused: RefusedClaim): GatewayError {

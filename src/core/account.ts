@@ -1,4 +1,4 @@
-/** Limits of one account. 0 = no limit. */
+/** Limits of one account: `Infinity` = no limit, 0 = nothing at all (a cloud may say so; in our files 0 means no limit). */
 export interface AccountLimits {
   /** Stored + saving bytes. */
   readonly totalBytes: number;
@@ -33,6 +33,12 @@ export interface Account {
   readonly unread: readonly { readonly bytes: number; readonly endMark: number }[];
 }
 
+export const unlimited: AccountLimits = Object.freeze({
+  totalBytes: Infinity,
+  savingBytes: Infinity,
+  uploads: Infinity,
+});
+
 export const emptyAccount: Account = Object.freeze({
   storedBytes: 0,
   readingMark: 0,
@@ -66,7 +72,7 @@ export function refusal(
   bytes: number,
   newUpload: boolean,
 ): Refusal | null {
-  if (newUpload && limits.uploads > 0 && account.uploads >= limits.uploads) {
+  if (newUpload && account.uploads >= limits.uploads) {
     return { limit: 'uploads', requested: 1, remaining: 0, allowed: limits.uploads };
   }
   // total first: it is the one that waiting does not mend
@@ -123,9 +129,9 @@ export function withReading(account: Account, storedBytes: number, beginMark: nu
 }
 
 function totalRemaining(account: Account, limits: AccountLimits): number {
-  return limits.totalBytes === 0 ? Infinity : limits.totalBytes - countedBytes(account);
+  return limits.totalBytes - countedBytes(account);
 }
 
 function savingRemaining(account: Account, limits: AccountLimits): number {
-  return limits.savingBytes === 0 ? Infinity : limits.savingBytes - account.savingBytes;
+  return limits.savingBytes - account.savingBytes;
 }

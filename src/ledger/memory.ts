@@ -136,7 +136,8 @@ export class MemoryLedger implements Ledger {
       let next = wasLive ? withUploadEnded(book.account) : book.account;
       if (outcome !== 'unknown') {
         // without a total limit nobody reads this account, and nothing would ever take the entry away
-        const staysBytes = outcome === 'stored' && paysForStored && limits.totalBytes > 0 ? storedBytes : 0;
+        const staysBytes =
+          outcome === 'stored' && paysForStored && Number.isFinite(limits.totalBytes) ? storedBytes : 0;
         next = staysBytes > 0 ? withStored(next, bytes, staysBytes, endMark) : withReleased(next, bytes);
       }
       this.#write(account, { ...book, account: next });

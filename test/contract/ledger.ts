@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import type { AccountLimits } from '../../src/core/account.ts';
+import { type AccountLimits, unlimited } from '../../src/core/account.ts';
 import type { Charge, Claim, Granted, Ledger, Reservation } from '../../src/ledger/ledger.ts';
 
 const project = 'project:p';
 const user = 'user:u';
-const none: AccountLimits = { totalBytes: 0, savingBytes: 0, uploads: 0 };
 /** Larger than anything a test counts, so a probe with it is always granted and what it lacks is what is counted. */
 const probeBytes = 1e9;
 
@@ -24,13 +23,13 @@ function claim(bytes: number, more: Partial<Claim> = {}): Claim {
 
 const projectCharge = (limits: Partial<AccountLimits> = {}, account = project): Charge => ({
   account,
-  limits: { ...none, ...limits },
+  limits: { ...unlimited, ...limits },
   paysForStored: true,
 });
 
 const userCharge = (limits: Partial<AccountLimits> = {}, account = user): Charge => ({
   account,
-  limits: { ...none, ...limits },
+  limits: { ...unlimited, ...limits },
   paysForStored: false,
 });
 
@@ -147,9 +146,19 @@ export function describeLedger(name: string, makeLedger: (nowMs: () => number) =
         await reserved(ledger, 1, ...charges);
       });
 
-      it('0 is no limit', async () => {
+      it('Infinity is no limit', async () => {
         await reserved(ledger, 2 ** 50, projectCharge(), userCharge());
         assert.equal(ledger.savingBytes(), 2 ** 50);
+      });
+
+      it('0 lets an upload of nothing in, and not one byte', async () => {
+        await reserved(ledger, 0, projectCharge({ totalBytes: 0, savingBytes: 0 }));
+        assert.deepEqual(await ledger.reserve(claim(1, { charges: [projectCharge({ totalBytes: 0 })] })), {
+          refused: { account: project, limit: 'total', requested: 1, remaining: 0, allowed: 0 },
+        });
+        assert.deepEqual(await ledger.reserve(claim(0, { charges: [projectCharge({ uploads: 0 })] })), {
+          refused: { account: project, limit: 'uploads', requested: 1, remaining: 0, allowed: 0 },
+        });
       });
 
       it('a lowered limit grants nothing more, and takes nothing away', async () => {

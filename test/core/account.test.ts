@@ -7,6 +7,7 @@ import {
   type Refusal,
   refusal,
   remainingBytes,
+  unlimited,
   unreadBytes,
   withReading,
   withReleased,
@@ -15,7 +16,6 @@ import {
   withUploadEnded,
 } from '../../src/core/account.ts';
 
-const none: AccountLimits = { totalBytes: 0, savingBytes: 0, uploads: 0 };
 /** 30 stored, 20 unread, 10 in flight. */
 const busy: Account = {
   storedBytes: 30,
@@ -49,7 +49,7 @@ describe('an account', () => {
   ];
   for (const [what, limits, bytes] of remaining) {
     it(`has ${bytes} bytes left ${what}`, () => {
-      assert.equal(remainingBytes(busy, { ...none, ...limits }), bytes);
+      assert.equal(remainingBytes(busy, { ...unlimited, ...limits }), bytes);
     });
   }
 
@@ -113,11 +113,11 @@ describe('an account', () => {
   ];
   for (const [what, limits, bytes, newUpload, expected] of asked) {
     it(`${expected === null ? 'grants' : 'refuses'}: ${what}`, () => {
-      assert.deepEqual(refusal(busy, { ...none, ...limits }, bytes, newUpload), expected);
+      assert.deepEqual(refusal(busy, { ...unlimited, ...limits }, bytes, newUpload), expected);
     });
   }
 
-  it('takes a place for a new upload and none for a growing one', () => {
+  it('takes a place for a new upload and unlimited for a growing one', () => {
     const begun = withReserved(emptyAccount, 5, true);
     assert.deepEqual(begun, { ...emptyAccount, savingBytes: 5, uploads: 1 });
     assert.deepEqual(withReserved(begun, 3, false), { ...emptyAccount, savingBytes: 8, uploads: 1 });
