@@ -1,6 +1,5 @@
 import type { Ending } from './core/endings.ts';
 import type { ErrorCode } from './core/errors.ts';
-import type { Owner } from './core/owner.ts';
 import type { Action } from './core/profile.ts';
 
 /**
@@ -16,7 +15,9 @@ export interface AccessRecord {
   /** The path pattern of the route, `other`, or `none` when the target was refused. */
   route: string;
   image: string | null;
-  owner: Owner | null;
+  user: string | null;
+  /** The one that pays, where that is known; else the one the request is made in. */
+  project: string | null;
   /** Of the answer that was sent; 499 when the client left before there was one (nginx' code). */
   status: number;
   /** Code of the error that Sluice answered with. */
@@ -41,7 +42,8 @@ export function newRecord(requestId: string, method: string): AccessRecord {
     action: 'refused',
     route: 'none',
     image: null,
-    owner: null,
+    user: null,
+    project: null,
     status: clientClosedStatus,
     error: null,
     upload: null,

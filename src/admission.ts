@@ -3,6 +3,7 @@ import type { Config } from './config/config.ts';
 import { GatewayError } from './core/errors.ts';
 import type { Owner } from './core/owner.ts';
 import type { Charge, Granted, Ledger, RefusedClaim, Reservation } from './ledger/ledger.ts';
+import { type LimitsSource, noLimits, type ProjectLimits } from './limits/limits.ts';
 import type { Readings } from './usage/readings.ts';
 import type { Caller } from './usage/usage.ts';
 
@@ -37,21 +38,23 @@ export class Admission {
   readonly #ledger: Ledger;
   /** Null where the API does not say what is stored. */
   readonly #readings: Readings | null;
+  readonly #limits: LimitsSource;
   readonly #sight: AdmissionSight;
 
-  constructor(ledger: Ledger, readings: Readings | null, sight: AdmissionSight) {
+  constructor(ledger: Ledger, readings: Readings | null, limits: LimitsSource, sight: AdmissionSight) {
     this.#ledger = ledger;
     this.#readings = readings;
+    this.#limits = limits;
     this.#sight = sight;
   }
 
   /**
    * @throws GatewayError `quota-exceeded`, `saving-exceeded`, `uploads-exceeded`, `usage-unavailable`,
-   *   `credentials-refused`.
+   *   `limits-unavailable`, `identity-unavailable`, `credentials-refused`.
    */
   async admit(config: Config, request: Request): Promise<Admitted> {
     const { quota, upload } = config;
-    const charges = chargesOf(quota, request.owner);
+    const charges = chargesOf(quota, request.owner, await this.#cloudLimits(quota.mode, request));
     const bytes = request.declaredBytes ?? upload.chunkBytes;
     // of a body of unknown length nothing is known but that it wants to begin: one byte
     const leastBytes = request.declaredBytes ?? 1;
@@ -89,6 +92,16 @@ export class Admission {
     }
     if (answer.overdrawn !== null) this.#sight.refused(answer.overdrawn, 'log');
     return answer.granted;
+  }
+
+  async #cloudLimits(mode: QuotaMode, { owner, caller }: Request): Promise<ProjectLimits> {
+    if (mode === 'off') return noLimits;
+    try {
+      return await this.#limits.limitsOf(owner.project, caller);
+    } catch (error) {
+      if (mode === 'enforce') throw error;
+      return noLimits;
+    }
   }
 
   async #ensureReadings(

@@ -8,17 +8,20 @@ import { forwardedFor } from './core/forwarded.ts';
 import { type BodyFraming, bodyFraming, uploadLength } from './core/framing.ts';
 import { checkHeaders, joinedHeader, requestHeaders, requestId } from './core/headers.ts';
 import { classify, type Operation } from './core/operation.ts';
-import type { Owner } from './core/owner.ts';
 import { asGatewayError, forward, upstreamOf, type Verdict } from './forward.ts';
-import { problemAnswer, relayedAnswer, send } from './http/answer.ts';
+import { type Answer, errorAnswer, relayedAnswer, send } from './http/answer.ts';
 import type { Client } from './http/client.ts';
 import type { Networks } from './http/networks.ts';
 import type { Passthrough } from './http/passthrough.ts';
-import type { Identity } from './identity/identity.ts';
+import type { Identified, Identity } from './identity/identity.ts';
+import type { ImageLookup } from './image-lookup.ts';
 import type { Lane } from './lanes/lane.ts';
 import { type Log, logAccess } from './log.ts';
+import type { Payers } from './payer.ts';
 import type { Registry, Upload } from './registry.ts';
-import type { ImageLookup, Resolution } from './resolution.ts';
+import type { Resolution } from './resolution.ts';
+import type { KnownImages } from './usage/known-images.ts';
+import type { Caller } from './usage/usage.ts';
 import { watchImage } from './watch.ts';
 
 /** What every exchange of one configuration works with. A reload makes new ones; running exchanges keep theirs. */
@@ -26,11 +29,13 @@ export interface Services {
   readonly config: Config;
   readonly identity: Identity;
   readonly trustedProxies: Networks;
+  readonly payers: Payers;
   readonly admission: Admission;
   readonly lane: Lane;
   readonly registry: Registry;
   readonly passthrough: Passthrough;
   readonly lookup: ImageLookup;
+  readonly knownImages: KnownImages;
   readonly resolution: Resolution;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -45,9 +50,9 @@ interface Classified {
   readonly headers: readonly string[];
 }
 
-interface Identified extends Classified {
+interface Known extends Classified {
   /** Null where nobody has to pay. */
-  readonly owner: Owner | null;
+  readonly who: Identified | null;
 }
 
 /**
@@ -59,9 +64,9 @@ export async function exchange(services: Services, client: Client): Promise<void
   const record = newRecord(requestId(client.headers) ?? `req-${randomUUID()}`, client.request.method ?? '');
   try {
     const classified = classifyRequest(services, client, record);
-    const identified = await identify(services, client, classified, record);
-    if (isUpload(identified.operation)) await upload(services, client, identified, record);
-    else await pass(services, client, identified, record);
+    const known = await identify(services, client, classified, record);
+    if (isUpload(known.operation)) await upload(services, client, known, record);
+    else await pass(services, client, known, record);
   } catch (thrown) {
     await refuse(services, client, asGatewayError(thrown), record);
   } finally {
@@ -90,6 +95,7 @@ function classifyRequest(services: Services, client: Client, record: AccessRecor
   const kept = requestHeaders(headers, {
     method,
     trustIdentity: identity.trusts(peerAddress),
+    trustServiceToken: identity.trustsServiceToken(peerAddress),
     identityNames: identity.headerNames,
     sizeHeader: config.api.sizeHeader,
   });
@@ -102,22 +108,25 @@ async function identify(
   client: Client,
   classified: Classified,
   record: AccessRecord,
-): Promise<Identified> {
+): Promise<Known> {
   // who reads or deletes is for the API to judge; only who uploads has to pay here
-  if (!isUpload(classified.operation)) return { ...classified, owner: null };
-  const owner = await identity.owner(client.headers, client.peerAddress);
-  record.owner = owner;
-  return { ...classified, owner };
+  if (!isUpload(classified.operation)) return { ...classified, who: null };
+  const { headers, peerAddress, request } = client;
+  const [path = ''] = classified.operation.target.split('?');
+  const who = await identity.identify({ headers, peerAddress, method: request.method ?? '', path });
+  record.user = who.user;
+  record.project = who.project;
+  return { ...classified, who };
 }
 
 async function upload(
   services: Services,
   client: Client,
-  { operation, framing, headers, owner }: Identified,
+  { operation, framing, headers, who }: Known,
   record: AccessRecord,
 ): Promise<void> {
-  const { config, admission, registry, lane, metrics } = services;
-  if (owner === null || operation.image === null) throw new Error('an upload without owner or image');
+  const { config, payers, admission, registry, lane } = services;
+  if (who === null || operation.image === null) throw new Error('an upload without owner or image');
   const { sizeHeader } = config.api;
   const { declaredBytes } = uploadLength(
     framing,
@@ -127,7 +136,14 @@ async function upload(
   const id = registry.newId();
   record.upload = id;
   record.lane = lane.name;
-  const caller = { headers };
+  const caller: Caller = { headers, project: who.project };
+  const paying = await payers.payer(operation.image, who, caller);
+  if ('answer' in paying) {
+    record.ending = 'refused';
+    return await relay(services, client, paying.answer, record);
+  }
+  const { owner } = paying;
+  record.project = owner.project;
   const admitted = await admission.admit(config, { id, owner, declaredBytes, caller });
   const upload = registry.begin(id, {
     image: operation.image,
@@ -160,7 +176,7 @@ async function upload(
   } finally {
     stopWatch();
     client.onBroken = null;
-    await settle(services, upload, admitted, verdict, caller.headers);
+    await settle(services, upload, admitted, verdict, caller);
     record.receivedBytes = upload.progress.receivedBytes;
     record.sentBytes = upload.progress.sentBytes;
   }
@@ -169,31 +185,41 @@ async function upload(
     await refuse(services, client, verdict.told, record);
     return;
   }
-  const { status, body } = verdict.told;
+  await relay(services, client, verdict.told, record);
+}
+
+/** Sends an answer of the API on, which is held whole. */
+async function relay(
+  { metrics }: Services,
+  client: Client,
+  answer: Answer,
+  record: AccessRecord,
+): Promise<void> {
   if (!client.socket.destroyed) {
-    record.status = status;
-    record.answeredBytes = body.length;
+    record.status = answer.status;
+    record.answeredBytes = answer.body.length;
   }
-  await send(client, relayedAnswer(verdict.told), (delivered) => metrics.earlyAnswer(status, delivered));
+  await send(client, relayedAnswer(answer), (delivered) => metrics.earlyAnswer(answer.status, delivered));
 }
 
 /** The bytes of an upload find their place, once, and its end is told to whoever waits for it. */
 async function settle(
-  { config, resolution, lookup, metrics }: Services,
+  { config, resolution, lookup, knownImages, metrics }: Services,
   upload: Upload,
   { reservation }: Admitted,
   verdict: Verdict | null,
-  headers: readonly string[],
+  caller: Caller,
 ): Promise<void> {
   const outcome = verdict?.outcome ?? 'released';
   try {
+    if (outcome !== 'released') knownImages.add(upload.start.owner.project, upload.start.image);
     await reservation.settle(outcome, verdict?.storedBytes ?? 0);
     metrics.ledgerOperation('settle', outcome);
     if (outcome !== 'unknown') return;
     resolution.begin(reservation, {
       image: upload.start.image,
       sentBytes: upload.progress.sentBytes,
-      caller: { headers },
+      caller,
       lookup,
       holdMs: config.upload.unknownHoldMs,
     });
@@ -205,7 +231,7 @@ async function settle(
 async function pass(
   services: Services,
   client: Client,
-  { operation, framing, headers }: Identified,
+  { operation, framing, headers }: Known,
   record: AccessRecord,
 ): Promise<void> {
   if (client.expectsContinue) client.response.writeContinue();
@@ -247,7 +273,7 @@ async function refuse(
   if (error.code === 'internal') log.error({ request_id: record.requestId, err: error.cause }, 'defect');
   record.error = error.code;
   record.ending ??= record.upload === null ? null : error.ending;
-  const answer = problemAnswer(error, record.requestId);
+  const answer = errorAnswer(error, record.requestId, joinedHeader(client.headers, 'user-agent') ?? '');
   if (!client.socket.destroyed) {
     record.status = error.status;
     record.answeredBytes = answer.body.length;

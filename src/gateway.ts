@@ -1,9 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { Duplex } from 'node:stream';
+import { isDeepStrictEqual } from 'node:util';
 import { Metrics } from './admin/metrics.ts';
 import { AdminServer } from './admin/server.ts';
 import { Admission } from './admission.ts';
+import { limitsStored } from './charges.ts';
 import type { Config, ListenAddress } from './config/config.ts';
 import { GatewayError } from './core/errors.ts';
 import { checkHeaders, joinedHeader, requestHeaders } from './core/headers.ts';
@@ -11,19 +13,28 @@ import { classify } from './core/operation.ts';
 import { exchange, type Services } from './exchange.ts';
 import { asGatewayError, upstreamOf } from './forward.ts';
 import { Health } from './health.ts';
+import type { Fetched } from './http/ask.ts';
 import { type Client, peerAddress } from './http/client.ts';
 import { Listener } from './http/listener.ts';
 import { Networks } from './http/networks.ts';
 import { Passthrough } from './http/passthrough.ts';
 import { refuseUpgrade, Upgrades } from './http/upgrade.ts';
-import { AnonymousIdentity } from './identity/anonymous.ts';
-import { HeaderIdentity } from './identity/headers.ts';
+import { Cloud } from './identity/cloud.ts';
+import type { ServiceAccount } from './identity/service-account.ts';
+import { ImageLookup, type Operator } from './image-lookup.ts';
 import { StreamLane } from './lanes/stream.ts';
 import { MemoryLedger } from './ledger/memory.ts';
+import { KeystoneLimits } from './limits/keystone-limits.ts';
+import { fileOnly, type LimitsSource } from './limits/limits.ts';
+import { RememberedLimits } from './limits/remembered.ts';
+import { GlanceUsageLimits } from './limits/usage-limits.ts';
 import type { Log } from './log.ts';
+import { Orphans } from './orphans.ts';
+import { Payers } from './payer.ts';
 import { Registry } from './registry.ts';
-import { ImageLookup, Resolution } from './resolution.ts';
+import { Resolution } from './resolution.ts';
 import { GlanceUsage } from './usage/glance.ts';
+import { KnownImages } from './usage/known-images.ts';
 import { Readings } from './usage/readings.ts';
 import type { Caller } from './usage/usage.ts';
 
@@ -35,11 +46,14 @@ export class Gateway {
   readonly #log: Log;
   readonly #ledger = new MemoryLedger(() => performance.now());
   readonly #registry = new Registry();
+  readonly #knownImages = new KnownImages();
   readonly #resolution: Resolution;
   readonly #metrics: Metrics;
   readonly #listeners: Listener[];
   readonly #admin: AdminServer;
+  #cloud: Cloud;
   #services: Services;
+  #orphans: Orphans;
   #upgrades: Upgrades;
   #health: Health;
   #draining = false;
@@ -56,10 +70,12 @@ export class Gateway {
         uploadsUnresolved: () => this.#resolution.size,
         connections: () => this.#listeners.reduce((sum, { connections }) => sum + connections, 0),
         upstreamHealthy: () => this.#health.healthy,
+        orphans: () => this.#orphans.report.orphans.length,
       },
       version,
     );
-    this.#services = this.#assemble(config);
+    this.#cloud = this.#newCloud(config);
+    ({ services: this.#services, orphans: this.#orphans } = this.#assemble(config));
     this.#health = new Health(this.#services.passthrough, config, log);
     this.#upgrades = this.#upgradesTo(config);
     const takesUpgrades = config.api.routes.some(({ upgrade }) => upgrade === true);
@@ -75,6 +91,7 @@ export class Gateway {
       registry: this.#registry,
       metrics: this.#metrics,
       savingBytes: () => this.#ledger.savingBytes(),
+      orphans: () => this.#orphans.report,
       notReady: () =>
         this.#draining ? 'shutting down' : this.#health.healthy ? null : 'the upstream is unhealthy',
     });
@@ -96,6 +113,7 @@ export class Gateway {
       throw error;
     }
     await this.#health.start();
+    this.#orphans.start();
   }
 
   /**
@@ -104,7 +122,18 @@ export class Gateway {
    */
   async reload(config: Config): Promise<void> {
     const { config: before, passthrough } = this.#services;
-    this.#services = this.#assemble({ ...config, listen: before.listen, admin: before.admin });
+    const cloudBefore = this.#cloud;
+    // what is known of tokens is worth keeping: a reload must not send every client's token to Keystone at once
+    const sameCloud = isDeepStrictEqual(config.identity, before.identity);
+    if (!sameCloud) this.#cloud = this.#newCloud(config);
+    this.#orphans.stop();
+    ({ services: this.#services, orphans: this.#orphans } = this.#assemble({
+      ...config,
+      listen: before.listen,
+      admin: before.admin,
+    }));
+    this.#orphans.start();
+    if (!sameCloud) void cloudBefore.close().catch(() => {});
     this.#upgrades = this.#upgradesTo(config);
     for (const listener of this.#listeners) listener.reconfigure(config);
     this.#health.stop();
@@ -167,12 +196,17 @@ export class Gateway {
 
   async #release(): Promise<void> {
     this.#health.stop();
+    this.#orphans.stop();
     this.#resolution.stop();
     await this.#admin.close().catch(() => {});
-    await this.#services.passthrough.destroy();
+    await Promise.all([this.#services.passthrough.destroy(), this.#cloud.destroy()]);
   }
 
-  #assemble(config: Config): Services {
+  #newCloud({ identity }: Config): Cloud {
+    return new Cloud(identity, (outcome) => this.#metrics.identityCheck(outcome));
+  }
+
+  #assemble(config: Config): { services: Services; orphans: Orphans } {
     const passthrough = new Passthrough({
       origin: upstreamOf(config),
       connectTimeoutMs: config.upstream.connectTimeoutMs,
@@ -181,16 +215,26 @@ export class Gateway {
     });
     const ask = (target: string, { headers }: Caller) =>
       passthrough.fetch('GET', target, askHeaders(headers), askTimeoutMs);
-    const { source, headers } = config.identity;
     const readings =
       config.quota.usage.source === 'none'
         ? null
-        : new Readings(new GlanceUsage(ask), this.#ledger, (outcome) => this.#metrics.usageReading(outcome));
-    return {
+        : new Readings(new GlanceUsage(ask, this.#knownImages), this.#ledger, (outcome) =>
+            this.#metrics.usageReading(outcome),
+          );
+    const { identity, account } = this.#cloud;
+    const operator = account === null ? null : operatorOf(account, upstreamOf(config).host);
+    const lookup = new ImageLookup(config.api.status, ask, operator);
+    const payers = new Payers(lookup, {
+      limitsStored: readings !== null && limitsStored(config.quota),
+      knowsProjects: identity.knowsProjects,
+      adminRoles: config.identity.adminRoles,
+    });
+    const services: Services = {
       config,
-      identity: source === 'none' ? new AnonymousIdentity() : new HeaderIdentity(headers),
+      identity,
+      payers,
       trustedProxies: new Networks(config.trustedProxies),
-      admission: new Admission(this.#ledger, readings, {
+      admission: new Admission(this.#ledger, readings, this.#limitsOf(config, ask), {
         refused: ({ account, limit, requested, remaining }, mode) => {
           this.#metrics.quotaRefusal(limit, mode);
           this.#log.info({ account, limit, requested, remaining, mode }, 'limit met');
@@ -200,11 +244,26 @@ export class Gateway {
       lane: new StreamLane(),
       registry: this.#registry,
       passthrough,
-      lookup: new ImageLookup(config.api.status, ask),
+      lookup,
+      knownImages: this.#knownImages,
       resolution: this.#resolution,
       metrics: this.#metrics,
       log: this.#log,
     };
+    return { services, orphans: new Orphans(ask, operator, this.#registry, config.orphans, this.#log) };
+  }
+
+  #limitsOf({ quota }: Config, ask: (target: string, caller: Caller) => Promise<Fetched>): LimitsSource {
+    const { source, ttlMs, region } = quota.cloudLimits;
+    if (source === 'none') return fileOnly;
+    const { api, account } = this.#cloud;
+    if (source === 'keystone' && account === null)
+      throw new Error('limits of Keystone without a service account');
+    const limits =
+      source === 'keystone' && account !== null
+        ? new KeystoneLimits(api, account, region)
+        : new GlanceUsageLimits(ask);
+    return new RememberedLimits(limits, ttlMs, () => performance.now());
   }
 
   #upgradesTo(config: Config): Upgrades {
@@ -233,6 +292,7 @@ export class Gateway {
       const headers = requestHeaders(raw, {
         method,
         trustIdentity: identity.trusts(peerAddress(request.socket)),
+        trustServiceToken: identity.trustsServiceToken(peerAddress(request.socket)),
         identityNames: identity.headerNames,
         sizeHeader: config.api.sizeHeader,
       });
@@ -241,6 +301,14 @@ export class Gateway {
       refuseUpgrade(socket, asGatewayError(error));
     }
   }
+}
+
+/** The service account as the API sees it. */
+function operatorOf(account: ServiceAccount, host: string): Operator {
+  return {
+    caller: async () => ({ headers: ['Host', host, 'X-Auth-Token', await account.secret()], project: null }),
+    seesEverything: () => account.seesEverything(),
+  };
 }
 
 /** Headers by which a request about a body says something that is not true of a question about images. */

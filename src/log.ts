@@ -16,7 +16,7 @@ export function createLog(level: string, destination?: DestinationStream): Log {
 
 /** The one line of a request. Fields that do not apply are left out. */
 export function logAccess(log: Log, record: AccessRecord, durationMs: number): void {
-  const { owner, upload } = record;
+  const { user, project, upload } = record;
   log.info(
     {
       request_id: record.requestId,
@@ -25,7 +25,8 @@ export function logAccess(log: Log, record: AccessRecord, durationMs: number): v
       action: record.action,
       route: record.route,
       ...(record.image !== null && { image: record.image }),
-      ...(owner !== null && { user: owner.user, project: owner.project }),
+      ...(user !== null && { user }),
+      ...(project !== null && { project }),
       status: record.status,
       ...(record.error !== null && { error: record.error }),
       ...(upload !== null && { upload, lane: record.lane, ending: record.ending }),

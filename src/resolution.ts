@@ -1,49 +1,11 @@
-import { z } from 'zod';
-import type { StatusLookup } from './core/profile.ts';
-import type { Fetched } from './http/passthrough.ts';
+import type { ImageLookup } from './image-lookup.ts';
 import type { Reservation } from './ledger/ledger.ts';
 import type { Log } from './log.ts';
 import type { Caller } from './usage/usage.ts';
 
-export type ImageState = 'stored' | 'not-stored' | 'gone' | 'undecided';
-
 /** Between two looks at an image, at first and at most. */
 const firstWaitMs = 250;
 const longestWaitMs = 60_000;
-
-/** Asks the API what became of an image. */
-export class ImageLookup {
-  readonly #status: StatusLookup | null;
-  readonly #ask: (target: string, caller: Caller) => Promise<Fetched>;
-
-  constructor(status: StatusLookup | null, ask: (target: string, caller: Caller) => Promise<Fetched>) {
-    this.#status = status;
-    this.#ask = ask;
-  }
-
-  get possible(): boolean {
-    return this.#status !== null;
-  }
-
-  /** `undecided` also when the API cannot be asked or says what nobody understands. Never throws. */
-  async state(image: string, caller: Caller): Promise<ImageState> {
-    const lookup = this.#status;
-    if (lookup === null) return 'undecided';
-    try {
-      const { status, body } = await this.#ask(lookup.path.replace('{image}', image), caller);
-      if (status === 404 || status === 410) return 'gone';
-      if (status !== 200) return 'undecided';
-      const record = z.record(z.string(), z.unknown()).parse(JSON.parse(body.toString('utf8')));
-      const word = String(record[lookup.field]);
-      if (lookup.stored.includes(word)) return 'stored';
-      if (lookup.notStored.includes(word)) return 'not-stored';
-      // a staged image stays `uploading`; its size is set when its data is whole (glance.md §1.3)
-      return typeof record.size === 'number' ? 'stored' : 'undecided';
-    } catch {
-      return 'undecided';
-    }
-  }
-}
 
 /**
  * Uploads that are over without anybody knowing how: the upstream vanished after the last byte. Their bytes stay counted

@@ -1,6 +1,6 @@
 import { GatewayError } from './core/errors.ts';
+import type { ImageLookup } from './image-lookup.ts';
 import type { Upload } from './registry.ts';
-import type { ImageLookup } from './resolution.ts';
 import type { Caller } from './usage/usage.ts';
 
 /**

@@ -9,6 +9,7 @@ export interface Gauges {
   uploadsUnresolved(): number;
   connections(): number;
   upstreamHealthy(): boolean;
+  orphans(): number;
 }
 
 /**
@@ -25,6 +26,7 @@ export class Metrics {
   readonly #ledgerOperations: Counter<'operation' | 'outcome'>;
   readonly #quotaRefusals: Counter<'limit' | 'mode'>;
   readonly #usageReadings: Counter<'outcome'>;
+  readonly #identityChecks: Counter<'outcome'>;
   readonly #droppedConnections: Counter;
   readonly #reloadSuccess: Gauge;
 
@@ -52,6 +54,9 @@ export class Metrics {
     gauge('sluice_connections', 'Open connections of clients.', () => gauges.connections());
     gauge('sluice_upstream_healthy', '1 while the upstream passes its health checks, else 0.', () =>
       gauges.upstreamHealthy() ? 1 : 0,
+    );
+    gauge('sluice_orphans', 'Images left in saving without an upload, at the last look.', () =>
+      gauges.orphans(),
     );
     this.#requests = new Counter({
       name: 'sluice_requests_total',
@@ -104,6 +109,12 @@ export class Metrics {
       labelNames: ['outcome'],
       registers,
     });
+    this.#identityChecks = new Counter({
+      name: 'sluice_identity_checks_total',
+      help: 'Tokens judged: out of the cache, or by asking Keystone.',
+      labelNames: ['outcome'],
+      registers,
+    });
     this.#droppedConnections = new Counter({
       name: 'sluice_connections_dropped_total',
       help: 'Connections closed at once because max_connections were open.',
@@ -144,6 +155,10 @@ export class Metrics {
 
   usageReading(outcome: 'read' | 'failed'): void {
     this.#usageReadings.inc({ outcome });
+  }
+
+  identityCheck(outcome: 'cached' | 'valid' | 'invalid' | 'unavailable'): void {
+    this.#identityChecks.inc({ outcome });
   }
 
   connectionDropped(): void {

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { ListenAddress } from '../config/config.ts';
 import { GatewayError } from '../core/errors.ts';
+import type { OrphanReport } from '../orphans.ts';
 import type { Registry, Upload } from '../registry.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -8,6 +9,7 @@ export interface AdminView {
   readonly registry: Registry;
   readonly metrics: Metrics;
   savingBytes(): number;
+  orphans(): OrphanReport;
   /** Null when ready, else why not, in a few words. */
   notReady(): string | null;
 }
@@ -52,7 +54,8 @@ export class AdminServer {
       response.writeHead(204).end();
       return;
     }
-    const known = ['/metrics', '/healthz', '/readyz', '/uploads'].includes(path) || cancelled !== undefined;
+    const known =
+      ['/metrics', '/healthz', '/readyz', '/uploads', '/orphans'].includes(path) || cancelled !== undefined;
     if (!known) return json(response, 404, { error: 'not found' });
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.setHeader('Allow', cancelled === undefined ? 'GET, HEAD' : 'DELETE');
@@ -79,6 +82,10 @@ export class AdminServer {
           uploads: registry.list().map(uploadView),
           saving_bytes: this.#view.savingBytes(),
         });
+      case '/orphans': {
+        const { orphans, scannedAt, problem } = this.#view.orphans();
+        return json(response, 200, { orphans, scanned_at: scannedAt?.toISOString() ?? null, problem });
+      }
       default: {
         response.setHeader('Allow', 'DELETE');
         return json(response, 405, { error: 'method not allowed' });

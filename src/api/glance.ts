@@ -28,6 +28,7 @@ export const glance: Profile = {
   status: {
     path: '/v2/images/{image}',
     field: 'status',
+    owner: 'owner',
     stored: ['active', 'deactivated', 'pending_delete'],
     notStored: ['queued', 'killed', 'deleted'],
   },

@@ -61,12 +61,34 @@ export interface Config {
     readonly unknownHoldMs: number;
   };
   readonly identity: {
-    readonly source: 'headers' | 'none';
+    readonly source: 'keystone' | 'headers' | 'none';
+    /** Roles of which one lets a caller upload into the image of another project. */
+    readonly adminRoles: readonly string[];
     readonly headers: {
       /** Header names in lower case. */
       readonly user: string;
       readonly project: string;
       readonly trustedFrom: readonly string[];
+    };
+    readonly keystone: {
+      readonly url: URL;
+      readonly cacheTtlMs: number;
+      readonly cacheSize: number;
+      readonly timeoutMs: number;
+      /** What clients are told in `WWW-Authenticate`. */
+      readonly authenticateUri: string;
+      readonly serviceType: string;
+      readonly serviceRoles: readonly string[];
+      /** Networks whose `X-Service-Token` is looked at and sent on. */
+      readonly serviceTokensFrom: readonly string[];
+      /** Null where the gateway has no account of its own. */
+      readonly serviceAccount: {
+        readonly user: string;
+        readonly userDomain: string;
+        readonly project: string;
+        readonly projectDomain: string;
+        readonly password: string;
+      } | null;
     };
   };
   readonly quota: {
@@ -75,7 +97,15 @@ export interface Config {
     /** By project or user id: the limits that differ from the rules above. */
     readonly overrides: ReadonlyMap<string, Partial<Limits>>;
     readonly usage: { readonly source: 'glance' | 'none'; readonly ttlMs: number };
+    /** What the cloud says may be stored; of two limits the smaller one holds. `region` null = any. */
+    readonly cloudLimits: {
+      readonly source: 'none' | 'usage' | 'keystone';
+      readonly ttlMs: number;
+      readonly region: string | null;
+    };
   };
+  /** How images that were left in `saving` are looked for. */
+  readonly orphans: { readonly intervalMs: number; readonly leastAgeMs: number };
   readonly log: {
     readonly level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
     readonly access: boolean;

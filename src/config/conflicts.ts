@@ -13,7 +13,13 @@ interface Conflict extends Finding {
  * @param left paths whose values could not be read: nothing is said about what depends on them.
  */
 export const findConflicts = (settings: Settings, left: readonly Path[]): Finding[] =>
-  [...frames(settings), ...limits(settings), ...addresses(settings), ...headers(settings)].filter(
+  [
+    ...frames(settings),
+    ...limits(settings),
+    ...cloudLimits(settings),
+    ...addresses(settings),
+    ...headers(settings),
+  ].filter(
     (conflict) => ![conflict.path, ...conflict.with].some((path) => left.some((each) => related(each, path))),
   );
 
@@ -50,6 +56,29 @@ function* limits({ quota }: Settings): Generator<Conflict> {
     } else if (quota.usage.source === 'none') {
       yield { path: totalPath, with: [source], message: about(totalPath, totalWithoutUsage) };
     }
+  }
+}
+
+function* cloudLimits({ quota, identity }: Settings): Generator<Conflict> {
+  const path = ['quota', 'cloud_limits', 'source'];
+  const { source } = quota.cloud_limits;
+  if (source === 'none') return;
+  if (quota.usage.source === 'none') {
+    yield { path, with: [['quota', 'usage', 'source']], message: about(path, totalWithoutUsage) };
+  }
+  const account = ['identity', 'keystone', 'service_account'];
+  if (source === 'keystone' && identity.keystone.service_account === undefined) {
+    yield { path, with: [account], message: about(path, `keystone needs ${dotted(account)} to ask with`) };
+  }
+  if (source === 'usage' && identity.source === 'none') {
+    yield {
+      path,
+      with: [['identity', 'source']],
+      message: about(
+        path,
+        'usage tells the limits of a project, and with identity.source none there is none',
+      ),
+    };
   }
 }
 

@@ -126,6 +126,19 @@ function assemble({ value, locate }: Source, baseFolder: string): LoadResult {
     }
   }
 
+  let password = '';
+  const account = data.identity.keystone.service_account;
+  let passwordFile = account?.password_file;
+  if (passwordFile !== undefined) {
+    const path = ['identity', 'keystone', 'service_account', 'password_file'];
+    passwordFile = resolve(baseFolder, passwordFile);
+    const read = readText(passwordFile);
+    // an editor ends the last line, and no password
+    if ('text' in read) password = read.text.replace(/\r?\n$/, '');
+    const problem = 'problem' in read ? read.problem : password === '' ? 'is empty' : null;
+    if (problem !== null) all.push({ path, message: about(path, `${passwordFile} ${problem}`) });
+  }
+
   report(all, locate);
   for (const each of beside) each(report);
   if (errors.length > 0 || profile === null) return { errors };
@@ -139,8 +152,22 @@ function assemble({ value, locate }: Source, baseFolder: string): LoadResult {
     api,
     upload: { ...data.upload, frame_size: frameBytes },
     quota: { ...data.quota, overrides: overridesFile },
+    ...(account !== undefined &&
+      passwordFile !== undefined && {
+        identity: {
+          ...data.identity,
+          keystone: {
+            ...data.identity.keystone,
+            service_account: { ...account, password_file: passwordFile },
+          },
+        },
+      }),
   };
-  return { config: frozen(configOf(settings, frameBytes, profile, overrides)), settings, locate };
+  return {
+    config: frozen(configOf(settings, { frameBytes, api: profile, overrides, password })),
+    settings,
+    locate,
+  };
 }
 
 const isPath = (api: string): boolean => api.includes('/') || /\.(?:ya?ml|json)$/.test(api);
@@ -153,8 +180,14 @@ const totals = (overrides: Overrides): Finding[] =>
 const inOrder = (errors: readonly ConfigError[]): ConfigError[] =>
   errors.toSorted((one, other) => one.line - other.line || one.column - other.column);
 
-function configOf(settings: Settings, frameBytes: number, api: Profile, overrides: Overrides): Config {
+function configOf(
+  settings: Settings,
+  beside: { frameBytes: number; api: Profile; overrides: Overrides; password: string },
+): Config {
   const { upstream, upload, identity, quota, lingering } = settings;
+  const { frameBytes, api, overrides, password } = beside;
+  const { keystone } = identity;
+  const account = keystone.service_account;
   return {
     listen: settings.listen.map(({ address }) => ({ address })),
     admin: settings.admin,
@@ -190,12 +223,32 @@ function configOf(settings: Settings, frameBytes: number, api: Profile, override
       unknownHoldMs: upload.unknown_hold,
     },
     identity: {
-      // the table refuses keystone
-      source: identity.source === 'none' ? 'none' : 'headers',
+      source: identity.source,
+      adminRoles: identity.admin_roles,
       headers: {
         user: identity.headers.user.toLowerCase(),
         project: identity.headers.project.toLowerCase(),
         trustedFrom: identity.headers.trusted_from,
+      },
+      keystone: {
+        url: new URL(keystone.url),
+        cacheTtlMs: keystone.cache_ttl,
+        cacheSize: keystone.cache_size,
+        timeoutMs: keystone.timeout,
+        authenticateUri: new URL(keystone.www_authenticate_uri ?? keystone.url).href.replace(/\/$/, ''),
+        serviceType: keystone.service_type,
+        serviceRoles: keystone.service_roles,
+        serviceTokensFrom: keystone.service_tokens_from,
+        serviceAccount:
+          account === undefined
+            ? null
+            : {
+                user: account.user,
+                userDomain: account.user_domain,
+                project: account.project,
+                projectDomain: account.project_domain,
+                password,
+              },
       },
     },
     quota: {
@@ -208,7 +261,13 @@ function configOf(settings: Settings, frameBytes: number, api: Profile, override
       })),
       overrides,
       usage: { source: quota.usage.source, ttlMs: quota.usage.ttl },
+      cloudLimits: {
+        source: quota.cloud_limits.source,
+        ttlMs: quota.cloud_limits.ttl,
+        region: quota.cloud_limits.region ?? null,
+      },
     },
+    orphans: { intervalMs: settings.orphans.interval, leastAgeMs: settings.orphans.min_age },
     log: settings.log,
   };
 }

@@ -247,11 +247,9 @@ export const options = mapping({
   identity: option(
     mapping({
       source: option(
-        choice(['keystone', 'headers', 'none']).refine((source) => source !== 'keystone', {
-          error: 'keystone is not built yet',
-        }),
+        choice(['keystone', 'headers', 'none']),
         'headers',
-        'Who says whose an upload is: `headers` of a trusted proxy, `keystone` (not built yet), ' +
+        'Who says whose an upload is: `keystone` by its token, `headers` of a trusted proxy, ' +
           'or `none`: everybody is one owner, `anonymous`.',
       ),
       headers: option(
@@ -273,9 +271,47 @@ export const options = mapping({
           cache_ttl: option(duration(), 300, 'How long a valid token is believed; 0 = asked every time.'),
           cache_size: option(count({ min: 1 }), 10_000, 'Tokens remembered at once.'),
           timeout: option(duration({ min: 1 }), 10, 'How long the identity API may take to answer.'),
+          www_authenticate_uri: optional(
+            webAddress(),
+            'Where clients without a valid token are sent, if that is not `url`.',
+          ),
+          service_type: option(
+            text('the type of a service'),
+            'image',
+            'How Keystone’s catalog calls the API: access rules of application credentials name it so.',
+          ),
+          service_roles: option(
+            list(text('the name of a role'), 'role'),
+            ['service'],
+            'Roles of which one makes a token in `X-Service-Token` a service’s.',
+          ),
+          service_tokens_from: option(
+            list(network()),
+            [],
+            'Networks of services (Nova, Cinder) whose `X-Service-Token` is looked at and sent on; from anywhere else ' +
+              'it is taken off.',
+          ),
+          service_account: optional(
+            mapping({
+              user: text('the name of a user').describe('Name of the user.'),
+              user_domain: option(text('the name of a domain'), 'Default', 'Domain of the user.'),
+              project: text('the name of a project').describe('The project it logs in to.'),
+              project_domain: option(text('the name of a domain'), 'Default', 'Domain of the project.'),
+              password_file: text('path').describe(
+                'A file with the password and nothing else; a path from this file’s folder.',
+              ),
+            }),
+            'An account of the gateway’s own, with the role admin. Without it a token is validated with itself; with it ' +
+              'tokens that may not ask about themselves, orphans and `quota.cloud_limits.source: keystone` work too.',
+          ),
         }),
         {},
-        'Used by `source: keystone`, which is not built yet.',
+        'Used by `source: keystone`.',
+      ),
+      admin_roles: option(
+        list(text('the name of a role'), 'role'),
+        ['admin'],
+        'Roles of which one lets a caller upload into the image of another project, which then pays.',
       ),
     }),
     {},
@@ -325,6 +361,27 @@ export const options = mapping({
         {},
         'Where the stored bytes of an owner are read.',
       ),
+      cloud_limits: option(
+        mapping({
+          source: option(
+            choice(['none', 'usage', 'keystone']),
+            'none',
+            'Limits of the cloud beside those above: `usage` reads `/v2/info/usage` with the caller’s token, ' +
+              '`keystone` reads unified limits with the service account. Of two limits the smaller one holds.',
+          ),
+          ttl: option(
+            duration(),
+            60,
+            'How long limits of the cloud are believed; 0 = asked for every upload.',
+          ),
+          region: optional(
+            text('the name of a region'),
+            'Only limits of this region or of none count; left out: the smallest of all regions.',
+          ),
+        }),
+        {},
+        'Unified limits: `image_size_total` (MiB) joins `total` of projects, `image_count_uploading` joins `uploads`.',
+      ),
     }),
     {},
     'What uploads may take.',
@@ -342,6 +399,23 @@ export const options = mapping({
     }),
     {},
     'Where saving bytes are counted.',
+  ),
+  orphans: option(
+    mapping({
+      interval: option(
+        duration(),
+        '10m',
+        'How often images are looked for that are left in `saving` without an upload; 0 = never. ' +
+          'Needs `identity.keystone.service_account`; without it nothing is looked for.',
+      ),
+      min_age: option(
+        duration(),
+        '15m',
+        'Images that changed more recently are left out: somebody else may be uploading them.',
+      ),
+    }),
+    {},
+    'How images that were left in `saving` are found, so that an operator can delete them.',
   ),
   rate_limits: option(
     list(

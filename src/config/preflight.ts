@@ -20,9 +20,18 @@ export async function preflight(
   const report = (path: Path, message: string) =>
     errors.push({ ...locate(path), message: about(path, message) });
 
-  for (const [index, { hostname }] of config.upstream.servers.entries()) {
+  const { source, keystone } = config.identity;
+  const asksKeystone =
+    source === 'keystone' ||
+    config.quota.cloudLimits.source === 'keystone' ||
+    keystone.serviceAccount !== null;
+  const peers: [Path, URL][] = [
+    ...config.upstream.servers.map((server, index): [Path, URL] => [['upstream', 'servers', index], server]),
+    ...(asksKeystone ? [[['identity', 'keystone', 'url'], keystone.url] satisfies [Path, URL]] : []),
+  ];
+  for (const [path, { hostname }] of peers) {
     const problem = await resolutionProblem(hostname);
-    if (problem !== null) report(['upstream', 'servers', index], problem);
+    if (problem !== null) report(path, problem);
   }
 
   const bound: Server[] = [];

@@ -79,6 +79,7 @@ const profileSchema = mapping({
       mapping({
         path: pathPattern().refine(hasImage, { error: 'needs {image}' }),
         field: text('the name of a member'),
+        owner: z.optional(z.nullable(text('the name of a member'))),
         stored: list(text('a status of an image'), 'status'),
         not_stored: list(text('a status of an image')),
       }),
@@ -108,7 +109,13 @@ export function readProfile(value: unknown): {
     sizeHeader: data.size_header?.toLowerCase() ?? null,
     success: data.success,
     status: lookup
-      ? { path: lookup.path, field: lookup.field, stored: lookup.stored, notStored: lookup.not_stored }
+      ? {
+          path: lookup.path,
+          field: lookup.field,
+          owner: lookup.owner ?? null,
+          stored: lookup.stored,
+          notStored: lookup.not_stored,
+        }
       : null,
   };
   return { profile, findings: [] };

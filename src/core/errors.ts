@@ -38,6 +38,11 @@ export const errorKinds = {
   'size-mismatch': kind(400, 'client', 'The body does not have the declared size'),
   'body-invalid': kind(400, 'client', 'The body is not framed as HTTP demands'),
   'identity-missing': kind(401, 'client', 'The request does not say who pays for the upload'),
+  'token-missing': kind(401, 'client', 'The request has no token'),
+  'token-invalid': kind(401, 'client', 'The token is not valid'),
+  'identity-unavailable': kind(503, 'upstream', 'The identity service does not say whose the token is', true),
+  'owner-missing': kind(403, 'client', 'Nobody would pay for the upload'),
+  'image-foreign': kind(403, 'client', 'The image belongs to another project'),
   'credentials-refused': kind(401, 'client', 'The API refused the credentials of the request'),
   'client-gone': kind(400, 'client', 'The client closed the connection before its body was complete'),
   'client-stalled': kind(408, 'client', 'The client sent nothing for too long'),
@@ -50,6 +55,7 @@ export const errorKinds = {
   cancelled: kind(409, 'operator', 'An operator cancelled the upload'),
   'shutting-down': kind(503, 'operator', 'The gateway is shutting down', true),
   'usage-unavailable': kind(503, 'upstream', 'The API does not say how much is stored', true),
+  'limits-unavailable': kind(503, 'upstream', 'The cloud does not say how much may be stored', true),
   'upstream-unreachable': kind(502, 'upstream', 'No connection to the API could be made', true),
   'upstream-connect-timeout': kind(504, 'upstream', 'The API did not accept a connection in time', true),
   'upstream-lost': kind(502, 'upstream', 'The API closed the connection before it answered'),
@@ -86,6 +92,8 @@ export class GatewayError extends Error {
   /** How the upload under way ended, where one was. */
   readonly ending: Ending | null;
   readonly facts: ErrorFacts;
+  /** Further headers of the answer, names and values in turn. */
+  readonly headers: readonly string[];
 
   /**
    * @param detail one sentence about this occurrence: what was wrong and where. It is sent to the
@@ -94,7 +102,12 @@ export class GatewayError extends Error {
   constructor(
     code: ErrorCode,
     detail: string,
-    more: { readonly ending?: Ending; readonly facts?: ErrorFacts; readonly cause?: unknown } = {},
+    more: {
+      readonly ending?: Ending;
+      readonly facts?: ErrorFacts;
+      readonly cause?: unknown;
+      readonly headers?: readonly string[];
+    } = {},
   ) {
     super(detail, more.cause === undefined ? undefined : { cause: more.cause });
     const { status, source, retryable } = errorKinds[code];
@@ -104,6 +117,12 @@ export class GatewayError extends Error {
     this.retryAfterSeconds = retryable ? retryAfterSeconds : null;
     this.ending = more.ending ?? null;
     this.facts = more.facts ?? {};
+    this.headers = more.headers ?? [];
+  }
+
+  /** The form that OpenStack's services and clients give an error. */
+  openstackError(): Record<string, unknown> {
+    return { code: this.status, title: errorKinds[this.code].title, message: this.message };
   }
 
   /** The RFC 9457 document that tells the client. */
@@ -115,6 +134,8 @@ export class GatewayError extends Error {
       code: this.code,
       detail: this.message,
       ...this.facts,
+      // where OpenStack's clients look (keystoneauth, openstacksdk)
+      ...(this.status === 401 && { error: this.openstackError() }),
     };
   }
 }

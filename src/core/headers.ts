@@ -10,6 +10,8 @@ export interface RequestHeaderOptions {
   readonly method: string;
   /** True if the peer may say who the user is. */
   readonly trustIdentity: boolean;
+  /** True if the peer may bring the token of a service: it makes expired tokens valid, so nobody else may. */
+  readonly trustServiceToken: boolean;
   /** Further names, in lower case, that carry identity here, e.g. those of the configuration. */
   readonly identityNames: ReadonlySet<string>;
   /** The profile's size header, in lower case: it is accounted by, so `Connection` may not take it away. */
@@ -37,7 +39,6 @@ const identityNames: ReadonlySet<string> = new Set([
   'x-identity-status',
   'x-service-identity-status',
   'x-service-catalog',
-  'x-service-token',
   'x-is-admin-project',
   'openstack-system-scope',
   ...['x-', 'x-service-'].flatMap((prefix) =>
@@ -82,6 +83,7 @@ const neverOfTheHop: ReadonlySet<string> = new Set([
   'origin',
   'x-auth-token',
   'x-storage-token',
+  'x-service-token',
   'x-image-meta-store',
   'x-forwarded-for',
 ]);
@@ -108,6 +110,7 @@ export function requestHeaders(raw: RawHeaders, options: RequestHeaderOptions): 
     if (lower.startsWith('x-forwarded-')) continue;
     if (lower.startsWith('x-image-meta-') && lower !== 'x-image-meta-store') continue;
     if (bodiless && lower === 'content-range') continue;
+    if (lower === 'x-service-token' && !options.trustServiceToken) continue;
     if (!options.trustIdentity && (identityNames.has(lower) || options.identityNames.has(lower))) continue;
     kept.push(name, raw[i + 1] ?? '');
   }

@@ -3,6 +3,3 @@ export interface Owner {
   readonly user: string;
   readonly project: string;
 }
-
-/** The one owner of everything where `identity.source` is `none`. */
-export const anonymous: Owner = Object.freeze({ user: 'anonymous', project: 'anonymous' });

@@ -32,6 +32,8 @@ export interface StatusLookup {
   readonly path: string;
   /** The member of the JSON answer that holds the status. */
   readonly field: string;
+  /** The member that names the project whose image it is, and who so pays for its bytes; null where there is none. */
+  readonly owner: string | null;
   readonly stored: readonly string[];
   readonly notStored: readonly string[];
 }

@@ -25,6 +25,13 @@ export interface ImageApiOptions {
   readonly quotaBytes?: number;
   /** Where the scratch folder is made. Default: the system's folder of temporary files. */
   readonly directory?: string;
+  /**
+   * How a caller is known; null = not at all. Default: by X-User-Id, X-Project-Id and X-Roles, as Glance's `headers`
+   * flavor does it.
+   */
+  readonly identify?: (headers: IncomingMessage['headers']) => Caller | null;
+  /** Unified limits, in MiB and in uploads; -1 = none. Shown at `/v2/info/usage`, not kept. Default: they are off. */
+  readonly unifiedLimits?: { readonly sizeTotalMiB: number; readonly countUploading: number };
   /** Glance's `http_keepalive`. False: every answer says `Connection: close` and the socket closes. Default true. */
   readonly httpKeepalive?: boolean;
 }
@@ -60,9 +67,16 @@ const maxHeadBytes = 64 * KiB;
 
 /** Rejects when the port cannot be had. */
 export async function startImageApi(options: ImageApiOptions): Promise<ImageApi> {
-  const { host = '127.0.0.1', port, quotaBytes = 0, directory, httpKeepalive = true } = options;
+  const {
+    host = '127.0.0.1',
+    port,
+    quotaBytes = 0,
+    directory,
+    httpKeepalive = true,
+    identify = byHeaders,
+  } = options;
   const store = new ImageStore(directory);
-  const routes = new ImageRoutes(new ImageCatalog(quotaBytes), store);
+  const routes = new ImageRoutes(new ImageCatalog(quotaBytes), store, options.unifiedLimits ?? null);
   const seen: SeenRequest[] = [];
   const underWay = new Set<Promise<void>>();
 
@@ -78,8 +92,8 @@ export async function startImageApi(options: ImageApiOptions): Promise<ImageApi>
     seen.push({ method: request.method ?? '', target: request.url ?? '', headers: request.rawHeaders });
     if (seen.length > maxSeenRequests) seen.shift();
     sayConnection(request, response, httpKeepalive);
-    const exchanged = exchange(routes.table, request, response, continueOwed).finally(() =>
-      underWay.delete(exchanged),
+    const exchanged = exchange({ table: routes.table, identify }, request, response, continueOwed).finally(
+      () => underWay.delete(exchanged),
     );
     underWay.add(exchanged);
   };
@@ -122,9 +136,14 @@ function sayConnection(request: IncomingMessage, response: ServerResponse, httpK
   else if (response.shouldKeepAlive) response.setHeader('Connection', 'keep-alive');
 }
 
+interface Served {
+  readonly table: readonly Route[];
+  readonly identify: NonNullable<ImageApiOptions['identify']>;
+}
+
 /** One request, from its head to the end of its answer. Never rejects. */
 async function exchange(
-  table: readonly Route[],
+  served: Served,
   request: IncomingMessage,
   response: ServerResponse,
   continueOwed: boolean,
@@ -140,7 +159,7 @@ async function exchange(
     return request;
   };
   try {
-    answer = await answerOf(table, request, openBody);
+    answer = await answerOf(served, request, openBody);
   } catch (error) {
     answer = errorAnswer(error, request.headers.accept);
   }
@@ -156,7 +175,7 @@ async function exchange(
 }
 
 async function answerOf(
-  table: readonly Route[],
+  { table, identify }: Served,
   request: IncomingMessage,
   openBody: () => Readable,
 ): Promise<Answer> {
@@ -169,7 +188,8 @@ async function answerOf(
   if (!/^\/v2(\/|$)/.test(path)) {
     return { status: path === '/versions' ? 200 : 300, content: versions(headers.host ?? 'localhost') };
   }
-  const caller = identified(headers);
+  const caller = identify(headers);
+  if (caller === null) throw new ApiError(401, 'The request you have made requires authentication.');
   const matched = table.flatMap((route) => {
     const id = idIn(route.path, path);
     return id === null ? [] : [{ ...route, id }];
@@ -199,10 +219,10 @@ function idIn(pattern: string, path: string): string | null {
   return fits ? (segments[wanted.indexOf('{id}')] ?? '') : null;
 }
 
-function identified(headers: IncomingMessage['headers']): Caller {
+function byHeaders(headers: IncomingMessage['headers']): Caller | null {
   const { 'x-user-id': userId, 'x-project-id': projectId, 'x-roles': roles } = headers;
   if (typeof userId !== 'string' || userId === '' || typeof projectId !== 'string' || projectId === '') {
-    throw new ApiError(401, 'The request you have made requires authentication.');
+    return null;
   }
   const isAdmin = String(roles ?? '')
     .split(',')

@@ -1,8 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
+import { MiB } from '../core/units.ts';
 import type { Answer } from './answer.ts';
 import { ApiError } from './api-error.ts';
 import { type Caller, Image } from './image.ts';
+import type { ImageApiOptions } from './image-api.ts';
 import type { ImageCatalog } from './image-catalog.ts';
 import type { ImageStore } from './image-store.ts';
 
@@ -43,17 +45,22 @@ export class ImageRoutes {
     { method: 'GET', path: '/v2/images/{id}/file', handle: (call) => this.#download(call) },
     { method: 'PUT', path: '/v2/images/{id}/stage', handle: (call) => this.#stage(call) },
     { method: 'POST', path: '/v2/images/{id}/import', handle: (call) => this.#import(call) },
-    // unified limits are off: there is no number to tell
-    { method: 'GET', path: '/v2/info/usage', handle: () => ({ status: 200, content: { usage: {} } }) },
+    { method: 'GET', path: '/v2/info/usage', handle: (call) => this.#usage(call) },
     { method: 'GET', path: '/v2/info/import', handle: () => ({ status: 200, content: importInformation }) },
     { method: 'GET', path: '/v2/info/stores', handle: noMultiStore },
   ];
 
   readonly #catalog: ImageCatalog;
   readonly #store: ImageStore;
+  readonly #limits: ImageApiOptions['unifiedLimits'] | null;
   #uploadsUnderWay = 0;
 
-  constructor(catalog: ImageCatalog, store: ImageStore) {
+  constructor(
+    catalog: ImageCatalog,
+    store: ImageStore,
+    limits: ImageApiOptions['unifiedLimits'] | null = null,
+  ) {
+    this.#limits = limits;
     this.#catalog = catalog;
     this.#store = store;
   }
@@ -68,6 +75,21 @@ export class ImageRoutes {
     this.#catalog.add(image);
     const location = `http://${headers.host ?? 'localhost'}/v2/images/${image.id}`;
     return { status: 201, headers: { Location: location, ...importMethods }, content: image };
+  }
+
+  /** What unified limits say, in whole MiB of active images; nothing where they are off. */
+  #usage({ caller }: Call): Answer {
+    if (this.#limits == null) return { status: 200, content: { usage: {} } };
+    const own = this.#catalog.listed(caller).filter(({ owner }) => owner === caller.projectId);
+    const bytes = own
+      .filter(({ status }) => status === 'active')
+      .reduce((sum, { data }) => sum + (data?.sizeBytes ?? 0), 0);
+    const uploading = own.filter(({ status }) => status === 'saving').length;
+    const usage = {
+      image_size_total: { limit: this.#limits.sizeTotalMiB, usage: Math.floor(bytes / MiB) },
+      image_count_uploading: { limit: this.#limits.countUploading, usage: uploading },
+    };
+    return { status: 200, content: { usage } };
   }
 
   #list({ caller, query }: Call): Answer {

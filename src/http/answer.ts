@@ -9,18 +9,30 @@ export interface Answer {
   readonly body: Buffer;
 }
 
-/** An error of ours as an answer: an RFC 9457 problem document. */
-export function problemAnswer(error: GatewayError, requestId: string): Answer {
+/**
+ * Clients that cannot read a problem document. glanceclient, which Nova and Cinder embed, takes any type with "json"
+ * in it for an object of objects and dies of a text among them; keystoneauth and openstacksdk show the text of
+ * `application/json` only.
+ */
+const openstackClients = /\b(?:python-glanceclient|keystoneauth1|openstacksdk|python-openstackclient)\b/;
+
+/** An error of ours as an answer: a problem document (RFC 9457), or what OpenStack's own clients can read. */
+export function errorAnswer(error: GatewayError, requestId: string, userAgent: string): Answer {
+  const openstack = openstackClients.test(userAgent);
   const headers = [
     'Content-Type',
-    'application/problem+json',
+    openstack ? 'application/json' : 'application/problem+json',
     'Cache-Control',
     'no-store',
     'X-Openstack-Request-Id',
     requestId,
+    ...error.headers,
   ];
   if (error.retryAfterSeconds !== null) headers.push('Retry-After', String(error.retryAfterSeconds));
-  return { status: error.status, headers, body: Buffer.from(`${JSON.stringify(error.problem())}\n`) };
+  const document = openstack
+    ? { error: { ...error.openstackError(), problem: error.problem() } }
+    : error.problem();
+  return { status: error.status, headers, body: Buffer.from(`${JSON.stringify(document)}\n`) };
 }
 
 /** An answer of the upstream that is held whole, to be sent on. */

@@ -1,10 +1,11 @@
 import { pipeline } from 'node:stream/promises';
 import { Pool } from 'undici';
-import { GatewayError } from '../core/errors.ts';
 import type { BodyFraming } from '../core/framing.ts';
 import { responseHeaders } from '../core/headers.ts';
-import { KiB, MiB } from '../core/units.ts';
+import { KiB } from '../core/units.ts';
+import { ask, type Fetched, rawList } from './ask.ts';
 import type { Client } from './client.ts';
+import { upstreamError } from './upstream-error.ts';
 
 export interface PassthroughOptions {
   readonly origin: URL;
@@ -27,15 +28,6 @@ export interface Passed {
   readonly status: number;
   readonly bytesToClient: number;
 }
-
-/** An answer that was asked for by the gateway itself. */
-export interface Fetched {
-  readonly status: number;
-  readonly body: Buffer;
-}
-
-/** The most that is read of an answer to a request of our own: a page of 1,000 image records is about 2 MiB. */
-const mostFetchedBytes = 64 * MiB;
 
 /** Everything that is not an upload, over kept-alive connections to one upstream. */
 export class Passthrough {
@@ -98,25 +90,7 @@ export class Passthrough {
     headers: readonly string[],
     timeoutMs: number,
   ): Promise<Fetched> {
-    try {
-      const answer = await this.#pool.request({
-        method,
-        path: target,
-        headers: [...headers],
-        ...(timeoutMs > 0 && { signal: AbortSignal.timeout(timeoutMs) }),
-      });
-      const pieces: Buffer[] = [];
-      let bytes = 0;
-      for await (const piece of answer.body as AsyncIterable<Buffer>) {
-        bytes += piece.length;
-        if (bytes > mostFetchedBytes)
-          throw new GatewayError('upstream-invalid', 'The answer of the API is too long.');
-        pieces.push(piece);
-      }
-      return { status: answer.statusCode, body: Buffer.concat(pieces) };
-    } catch (error) {
-      throw upstreamError(error);
-    }
+    return await ask(this.#pool, { method, target, headers, body: null, timeoutMs });
   }
 
   /** Ends idle connections at once and the others with their requests. */
@@ -150,50 +124,6 @@ export class Passthrough {
       return { statusCode, headers: rawList(received), body };
     } catch (error) {
       throw upstreamError(error);
-    }
-  }
-}
-
-/** undici's types say "object of headers" for what `responseHeaders: 'raw'` makes a flat list. */
-function rawList(headers: unknown): string[] {
-  if (!Array.isArray(headers)) throw new Error('undici gave no raw list of headers');
-  return headers.map((text: unknown) => (Buffer.isBuffer(text) ? text.toString('latin1') : String(text)));
-}
-
-/** What undici throws, by its stable codes, in our words. */
-function upstreamError(error: unknown): GatewayError {
-  if (error instanceof GatewayError) return error;
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  const more = { cause: error };
-  switch (code) {
-    case 'UND_ERR_CONNECT_TIMEOUT':
-      return new GatewayError('upstream-connect-timeout', 'No connection in time.', more);
-    case 'UND_ERR_HEADERS_TIMEOUT':
-    case 'UND_ERR_BODY_TIMEOUT':
-      return new GatewayError('upstream-timeout', 'No answer in time.', more);
-    case 'ECONNREFUSED':
-    case 'EHOSTUNREACH':
-    case 'ENETUNREACH':
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return new GatewayError('upstream-unreachable', 'The connection was refused or cannot be made.', more);
-    case 'UND_ERR_HEADERS_OVERFLOW':
-      return new GatewayError('upstream-invalid', 'The head of the answer is too large.', more);
-    case 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH':
-    case 'UND_ERR_ABORTED':
-      return new GatewayError('client-gone', 'The client closed the connection.', more);
-    default: {
-      if (error instanceof Error && error.name === 'TimeoutError') {
-        return new GatewayError('upstream-timeout', 'No answer in time.', more);
-      }
-      if (error instanceof Error && error.name === 'AbortError') {
-        return new GatewayError('client-gone', 'The client closed the connection.', more);
-      }
-      const unparsable = error instanceof Error && error.name === 'HTTPParserError';
-      if (unparsable || code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH') {
-        return new GatewayError('upstream-invalid', 'The answer of the API cannot be parsed.', more);
-      }
-      return new GatewayError('upstream-lost', 'The API closed the connection without a whole answer.', more);
     }
   }
 }

@@ -1,15 +1,22 @@
-import { anonymous, type Owner } from '../core/owner.ts';
-import type { Identity } from './identity.ts';
+import type { Identified, Identity } from './identity.ts';
+
+/** The one owner of everything where `identity.source` is `none`. */
+const anonymous: Identified = Object.freeze({ user: 'anonymous', project: 'anonymous', roles: [] });
 
 /** Everybody is one owner. Nobody's word about identity is believed. */
 export class AnonymousIdentity implements Identity {
   readonly headerNames: ReadonlySet<string> = new Set();
+  readonly knowsProjects = false;
 
   trusts(): boolean {
     return false;
   }
 
-  async owner(): Promise<Owner> {
+  trustsServiceToken(): boolean {
+    return false;
+  }
+
+  async identify(): Promise<Identified> {
     return anonymous;
   }
 }

@@ -1,8 +1,7 @@
 import { GatewayError } from '../core/errors.ts';
-import { headerValue, type RawHeaders } from '../core/headers.ts';
-import type { Owner } from '../core/owner.ts';
+import { headerValue, joinedHeader, type RawHeaders } from '../core/headers.ts';
 import { Networks } from '../http/networks.ts';
-import type { Identity } from './identity.ts';
+import type { Asked, Identified, Identity } from './identity.ts';
 
 /** Longest id that is accepted. Keystone's are 32 or 64 characters. */
 const idPattern = /^[!-+\--~]{1,255}$/;
@@ -10,6 +9,7 @@ const idPattern = /^[!-+\--~]{1,255}$/;
 /** Believes the headers of trusted peers: a proxy in front that has checked who the user is. */
 export class HeaderIdentity implements Identity {
   readonly headerNames: ReadonlySet<string>;
+  readonly knowsProjects = true;
   readonly #user: string;
   readonly #project: string;
   readonly #trusted: Networks;
@@ -26,12 +26,21 @@ export class HeaderIdentity implements Identity {
     return this.#trusted.has(peerAddress);
   }
 
-  async owner(headers: RawHeaders, peerAddress: string): Promise<Owner> {
+  trustsServiceToken(peerAddress: string): boolean {
+    return this.trusts(peerAddress);
+  }
+
+  async identify({ headers, peerAddress }: Asked): Promise<Identified> {
     if (!this.trusts(peerAddress)) {
       const detail = `Identity headers are not accepted from ${peerAddress}.`;
       throw new GatewayError('identity-missing', detail);
     }
-    return { user: id(headers, this.#user), project: id(headers, this.#project) };
+    return {
+      user: id(headers, this.#user),
+      project: id(headers, this.#project),
+      // the name that authtoken gives them (glance.md §1.8)
+      roles: (joinedHeader(headers, 'x-roles') ?? '').split(',').map((role) => role.trim()),
+    };
   }
 }
 

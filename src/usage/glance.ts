@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { GatewayError } from '../core/errors.ts';
 import { MiB } from '../core/units.ts';
-import type { Fetched } from '../http/passthrough.ts';
+import { type Fetched, parsedJson } from '../http/ask.ts';
+import type { KnownImages } from './known-images.ts';
 import type { Caller, UsageSource } from './usage.ts';
 
 /** Glance's `api_limit_max`: the longest page it gives. */
@@ -9,21 +10,20 @@ const pageLimit = 1000;
 /** A project with more images than this cannot be read: 10 million. A list that goes round in circles ends here too. */
 const mostPages = 10_000;
 
+/** Images that are asked for by id side by side. */
+const questionsAtOnce = 8;
+
 /** States whose bytes Glance does not count (glance.md §3.2): their data is gone or going. */
 const uncounted = new Set(['killed', 'deleted', 'pending_delete']);
 
-const imagePage = z.object({
-  images: z.array(
-    z.object({
-      id: z.string(),
-      status: z.string(),
-      owner: z.string().nullish(),
-      size: z.int().nonnegative().nullish(),
-      stores: z.string().optional(),
-    }),
-  ),
-  next: z.string().optional(),
+const imageSchema = z.object({
+  id: z.string(),
+  status: z.string(),
+  owner: z.string().nullish(),
+  size: z.int().nonnegative().nullish(),
+  stores: z.string().optional(),
 });
+const imagePage = z.object({ images: z.array(imageSchema), next: z.string().optional() });
 
 const usageAnswer = z.object({
   usage: z.object({ image_size_total: z.object({ usage: z.int().nonnegative() }).optional() }),
@@ -34,66 +34,111 @@ export type Ask = (target: string, caller: Caller) => Promise<Fetched>;
 /**
  * Stored bytes as Glance counts them: over the images of the project, size times the number of stores.
  *
- * The exact figure comes from the image list. Where unified limits are on, `/v2/info/usage` gives the same sum in one
+ * The exact figure comes from the image list, and for known images that are not in it from each of them. Where unified limits are on, `/v2/info/usage` gives the same sum in one
  * request, but floored to MiB, so it stands for the last byte that it may mean.
  */
 export class GlanceUsage implements UsageSource {
   readonly #ask: Ask;
   /** Null = not asked yet. An API without unified limits answers an empty object, one before Yoga 404. */
   #knowsUsage: boolean | null = null;
+  readonly #known: KnownImages;
 
-  constructor(ask: Ask) {
+  constructor(ask: Ask, known: KnownImages) {
     this.#ask = ask;
+    this.#known = known;
   }
 
   async storedBytes(project: string, caller: Caller, precision: 'exact' | 'upper'): Promise<number> {
-    if (precision === 'upper' && this.#knowsUsage !== false) {
+    // the short answer is about the caller's own project, whoever is asked for
+    if (precision === 'upper' && caller.project === project && this.#knowsUsage !== false) {
       const upperBytes = await this.#upperBytes(caller);
       if (upperBytes !== null) return upperBytes;
     }
+    const counted = new Map<string, number>();
     // images that are hidden are not in the plain list, but in the quota
-    return (
-      (await this.#listedBytes(project, caller, false)) + (await this.#listedBytes(project, caller, true))
+    for (const hidden of [false, true]) await this.#readList(project, caller, hidden, counted);
+    const lookedFor = new Set(this.#known.of(project));
+    await this.#readEach(
+      project,
+      caller,
+      [...lookedFor].filter((image) => !counted.has(image)),
+      counted,
     );
+    this.#known.read(project, counted.keys(), lookedFor);
+    let bytes = 0;
+    for (const each of counted.values()) bytes += each;
+    return bytes;
   }
 
   async #upperBytes(caller: Caller): Promise<number | null> {
-    const { status, body } = await this.#ask('/v2/info/usage', caller);
-    refuseRefusal(status);
-    const read = usageAnswer.safeParse(status === 200 ? parseJson(body) : null);
+    const answer = await this.#ask('/v2/info/usage', caller);
+    refuseRefusal(answer.status);
+    const read = usageAnswer.safeParse(answer.status === 200 ? parsedJson(answer) : null);
     const usedMiB = read.success ? read.data.usage.image_size_total?.usage : undefined;
-    if (status < 500) this.#knowsUsage = usedMiB !== undefined;
+    if (answer.status < 500) this.#knowsUsage = usedMiB !== undefined;
     return usedMiB === undefined ? null : (usedMiB + 1) * MiB - 1;
   }
 
-  async #listedBytes(project: string, caller: Caller, hidden: boolean): Promise<number> {
+  async #readList(
+    project: string,
+    caller: Caller,
+    hidden: boolean,
+    counted: Map<string, number>,
+  ): Promise<void> {
     const query = new URLSearchParams({
       owner: project,
       limit: String(pageLimit),
       sort: 'created_at:asc',
       os_hidden: String(hidden),
+      // without it an administrator is not shown the community images of others
+      ...(caller.project !== project && { visibility: 'all' }),
     });
     let target = `/v2/images?${query}`;
-    let bytes = 0;
     for (let page = 0; page < mostPages; page += 1) {
-      const { status, body } = await this.#ask(target, caller);
-      refuseRefusal(status);
-      const read = imagePage.safeParse(status === 200 ? parseJson(body) : null);
+      const answer = await this.#ask(target, caller);
+      refuseRefusal(answer.status);
+      const read = imagePage.safeParse(answer.status === 200 ? parsedJson(answer) : null);
       if (!read.success)
-        throw unavailable(`The API answered its image list with status ${status} and not with a list.`);
-      for (const image of read.data.images) {
-        // an older API may not know the filter, and an administrator sees everybody's
-        if (image.owner !== project || uncounted.has(image.status)) continue;
-        bytes += (image.size ?? 0) * copies(image.stores);
-      }
+        throw unavailable(
+          `The API answered its image list with status ${answer.status} and not with a list.`,
+        );
+      for (const image of read.data.images) count(image, project, counted);
       const { next } = read.data;
-      if (next === undefined) return bytes;
+      if (next === undefined) return;
       if (!next.startsWith('/v2/images?'))
         throw unavailable('The API points to a next page that is not its own.');
       target = next;
     }
     throw unavailable(`The image list has more than ${mostPages} pages.`);
   }
+
+  async #readEach(
+    project: string,
+    caller: Caller,
+    images: readonly string[],
+    counted: Map<string, number>,
+  ): Promise<void> {
+    const waiting = images.values();
+    const readOn = async (): Promise<void> => {
+      for (const id of waiting) {
+        const answer = await this.#ask(`/v2/images/${id}`, caller);
+        if (answer.status === 404 || answer.status === 410) continue;
+        refuseRefusal(answer.status);
+        const read = imageSchema.safeParse(answer.status === 200 ? parsedJson(answer) : null);
+        if (!read.success) throw unavailable(`The API answered ${answer.status} when asked for an image.`);
+        count(read.data, project, counted);
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(questionsAtOnce, images.length) }, readOn));
+  }
+}
+
+/** Adds an image's bytes, unless they are not the project's or not in its quota. */
+function count(image: z.output<typeof imageSchema>, project: string, counted: Map<string, number>): void {
+  // an older API may not know the filter, and an administrator sees everybody's
+  if (image.owner !== project || uncounted.has(image.status)) return;
+  const bytes = (image.size ?? 0) * copies(image.stores);
+  if (bytes > 0) counted.set(image.id, bytes);
 }
 
 function copies(stores: string | undefined): number {
@@ -107,12 +152,4 @@ function refuseRefusal(status: number): void {
 
 function unavailable(detail: string): GatewayError {
   return new GatewayError('usage-unavailable', detail);
-}
-
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'));
-  } catch {
-    return null;
-  }
 }

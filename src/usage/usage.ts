@@ -1,6 +1,8 @@
 /** How the gateway asks the API on behalf of a caller: the caller's own credentials, as a raw header list. */
 export interface Caller {
   readonly headers: readonly string[];
+  /** The project that the credentials are of; null where they are of none, or nobody knows. */
+  readonly project: string | null;
 }
 
 /** Reads from the API how many bytes a project has stored. */

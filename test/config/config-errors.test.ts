@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { chmodSync } from 'node:fs';
-import { complaints, type Scratch, scratch } from './scratch.ts';
+import { effectiveYaml } from '../../src/config/load.ts';
+import { complaints, loaded, type Scratch, scratch } from './scratch.ts';
 
 const durationExpected = 'expected a duration (seconds, or 250ms 30s 15m 2h; at most 596h)';
 const sizeExpected = 'expected a size (bytes, or 64KiB 4MiB 10GiB 4MB)';
@@ -184,6 +185,20 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
       '1:23: upstream.servers[0]: expected "http://HOST:PORT", got "ftp://***@h"',
     ],
   ],
+  'limits of the cloud need somebody to ask': [
+    [
+      'quota: { cloud_limits: { source: keystone } }',
+      '1:34: quota.cloud_limits.source: keystone needs identity.keystone.service_account to ask with',
+    ],
+    [
+      'identity: { source: none }\nquota: { cloud_limits: { source: usage } }',
+      '2:34: quota.cloud_limits.source: usage tells the limits of a project, and with identity.source none there is none',
+    ],
+    [
+      'quota: { usage: { source: none }, cloud_limits: { source: usage } }',
+      '1:59: quota.cloud_limits.source: with quota.usage.source none nothing says what is stored, so a total cannot be kept',
+    ],
+  ],
   'a feature that is not built yet is refused where it is set': [
     ['ledger: { type: redis }', '1:17: ledger.type: redis is not built yet'],
     ['ledger: { url: "redis://h" }', '1:16: ledger.url: redis is not built yet'],
@@ -192,7 +207,6 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
       '2:15: ledger.key_prefix: redis is not built yet',
       '3:10: ledger.lease: redis is not built yet',
     ],
-    ['identity: { source: keystone }', '1:21: identity.source: keystone is not built yet'],
     ['upload: { lane: splice }', '1:17: upload.lane: splice is not built yet'],
     [
       'rate_limits:\n  - { action: create, per: project, requests: 100, interval: 60s }',
@@ -357,6 +371,25 @@ describe('errors of a configuration file', () => {
     assert.match(line ?? '', /:1:1: cannot be read: it is a directory \(EISDIR\)$/);
     const latin1 = files.write('latin1.yaml', Uint8Array.of(0x23, 0xe9));
     assert.deepEqual(complaints(latin1), ['latin1.yaml:1:1: cannot be read: it is not UTF-8 text']);
+  });
+
+  it('the password of the service account stands in a file of its own, which must be there and not be empty', () => {
+    const account = (file: string): string =>
+      `identity: { keystone: { service_account: { user: u, project: p, password_file: ${file} } } }`;
+    assert.deepEqual(complaints(files.write('account.yaml', account('gone'))), [
+      'account.yaml:1:80: identity.keystone.service_account.password_file: gone cannot be read: no such file (ENOENT)',
+    ]);
+    files.write('password', '\n');
+    assert.deepEqual(complaints(files.write('account.yaml', account('password'))), [
+      'account.yaml:1:80: identity.keystone.service_account.password_file: password is empty',
+    ]);
+    files.write('password', ' with a space \n');
+    const { config, settings } = loaded(files.write('account.yaml', account('password')));
+    assert.equal(config.identity.keystone.serviceAccount?.password, ' with a space ');
+    assert.ok(
+      !effectiveYaml(settings).includes('with a space'),
+      'the configuration in effect shows the password',
+    );
   });
 
   it('a file without permission is one line', function () {

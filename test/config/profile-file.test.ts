@@ -100,7 +100,7 @@ image_id_case: lower
 version_alias: { canonical: v1, pattern: "v1[.]5" }
 size_header: X-Size
 success: [201]
-status: { path: "/v1/{image}", field: state, stored: [ready], not_stored: [] }`,
+status: { path: "/v1/{image}", field: state, owner: tenant, stored: [ready], not_stored: [] }`,
     );
     const { api } = loaded(config).config;
     assert.deepEqual(api, {
@@ -114,7 +114,7 @@ status: { path: "/v1/{image}", field: state, stored: [ready], not_stored: [] }`,
       methodOverride: null,
       sizeHeader: 'x-size',
       success: [201],
-      status: { path: '/v1/{image}', field: 'state', stored: ['ready'], notStored: [] },
+      status: { path: '/v1/{image}', field: 'state', owner: 'tenant', stored: ['ready'], notStored: [] },
     });
     assert.ok(!api.imageId.test('ab'));
   });

@@ -15,6 +15,7 @@ import { assertRefuses } from './refusal.ts';
 const stranger: RequestHeaderOptions = {
   method: 'PUT',
   trustIdentity: false,
+  trustServiceToken: false,
   identityNames: new Set(['x-who']),
   sizeHeader: 'x-openstack-image-size',
 };
@@ -25,7 +26,6 @@ const identity = [
   'X-Identity-Status',
   'X-Service-Identity-Status',
   'X-Service-Catalog',
-  'X-Service-Token',
   'X-Is-Admin-Project',
   'OpenStack-System-Scope',
   'X-User-Id',
@@ -127,6 +127,12 @@ describe('the headers of a request', () => {
       assert.deepEqual(requestHeaders(raw, trusted), raw);
     });
   }
+
+  it('bring the token of a service from its networks only, whoever else may say who the user is', () => {
+    const raw = named(['X-Service-Token', 'X-SERVICE-TOKEN', 'x-service-token']);
+    assert.deepEqual(requestHeaders(raw, trusted), []);
+    assert.deepEqual(requestHeaders(raw, { ...stranger, trustServiceToken: true }), raw);
+  });
 
   it('keep their order, their case and their duplicates', () => {
     const raw = ['b', '1', 'HOST', 'h', 'Te', 'x', 'A', '', 'B', '2', 'a', '3'];

@@ -9,6 +9,7 @@ describe('docs/metrics.md', () => {
     const metrics = new Metrics(
       {
         savingBytes: zero,
+        orphans: zero,
         uploadsInFlight: zero,
         uploadsUnresolved: zero,
         connections: zero,

@@ -1,0 +1,39 @@
+import { GatewayError } from '../core/errors.ts';
+
+/** What undici throws, by its stable codes, in our words. */
+export function upstreamError(error: unknown): GatewayError {
+  if (error instanceof GatewayError) return error;
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  const more = { cause: error };
+  switch (code) {
+    case 'UND_ERR_CONNECT_TIMEOUT':
+      return new GatewayError('upstream-connect-timeout', 'No connection in time.', more);
+    case 'UND_ERR_HEADERS_TIMEOUT':
+    case 'UND_ERR_BODY_TIMEOUT':
+      return new GatewayError('upstream-timeout', 'No answer in time.', more);
+    case 'ECONNREFUSED':
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return new GatewayError('upstream-unreachable', 'The connection was refused or cannot be made.', more);
+    case 'UND_ERR_HEADERS_OVERFLOW':
+      return new GatewayError('upstream-invalid', 'The head of the answer is too large.', more);
+    case 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH':
+    case 'UND_ERR_ABORTED':
+      return new GatewayError('client-gone', 'The client closed the connection.', more);
+    default: {
+      if (error instanceof Error && error.name === 'TimeoutError') {
+        return new GatewayError('upstream-timeout', 'No answer in time.', more);
+      }
+      if (error instanceof Error && error.name === 'AbortError') {
+        return new GatewayError('client-gone', 'The client closed the connection.', more);
+      }
+      const unparsable = error instanceof Error && error.name === 'HTTPParserError';
+      if (unparsable || code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH') {
+        return new GatewayError('upstream-invalid', 'The answer of the API cannot be parsed.', more);
+      }
+      return new GatewayError('upstream-lost', 'The API closed the connection without a whole answer.', more);
+    }
+  }
+}

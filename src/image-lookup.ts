@@ -1,0 +1,103 @@
+import { z } from 'zod';
+import type { StatusLookup } from './core/profile.ts';
+import type { Fetched } from './http/ask.ts';
+import type { Caller } from './usage/usage.ts';
+
+export type ImageState = 'stored' | 'not-stored' | 'gone' | 'undecided';
+
+/** What the API says about an image, as far as a gateway needs it. */
+export interface ImageRecord {
+  readonly status: string;
+  /** The project whose image it is; null where the API names none. */
+  readonly owner: string | null;
+  /** Null while there are no bytes. */
+  readonly sizeBytes: number | null;
+}
+
+/** A question to the API in the gateway's own name, for an image of anybody. */
+export interface Operator {
+  /** @throws GatewayError `identity-unavailable`. */
+  caller(): Promise<Caller>;
+  /** True if what is not there for the operator is not there at all. Throws as `caller`. */
+  seesEverything(): Promise<boolean>;
+}
+
+/** Asks the API about one image. */
+export class ImageLookup {
+  readonly #status: StatusLookup | null;
+  readonly #ask: (target: string, caller: Caller) => Promise<Fetched>;
+  readonly #operator: Operator | null;
+
+  /** @param operator asked when a caller's own token has expired; null where there is no such account. */
+  constructor(
+    status: StatusLookup | null,
+    ask: (target: string, caller: Caller) => Promise<Fetched>,
+    operator: Operator | null = null,
+  ) {
+    this.#status = status;
+    this.#ask = ask;
+    this.#operator = operator;
+  }
+
+  get possible(): boolean {
+    return this.#status !== null;
+  }
+
+  /** True where the API says whose an image is. */
+  get tellsOwner(): boolean {
+    return this.#status !== null && this.#status.owner !== null;
+  }
+
+  /**
+   * The image as the caller sees it, or the API's answer where that is none: 404, 401, 503.
+   * @throws GatewayError as `ask` does, and `upstream-invalid` for an answer that is no image.
+   */
+  async record(
+    image: string,
+    caller: Caller,
+  ): Promise<{ readonly image: ImageRecord } | { readonly answer: Fetched }> {
+    const lookup = this.#status;
+    if (lookup === null) throw new Error('the profile does not say how an image is looked up');
+    const answer = await this.#ask(lookup.path.replace('{image}', image), caller);
+    if (answer.status !== 200) return { answer };
+    const record = z.record(z.string(), z.unknown()).parse(JSON.parse(answer.body.toString('utf8')));
+    const owner = lookup.owner === null ? null : record[lookup.owner];
+    return {
+      image: {
+        status: String(record[lookup.field]),
+        owner: typeof owner === 'string' && owner !== '' ? owner : null,
+        sizeBytes: typeof record.size === 'number' ? record.size : null,
+      },
+    };
+  }
+
+  /** `undecided` also when the API cannot be asked or says what nobody understands. Never throws. */
+  async state(image: string, caller: Caller): Promise<ImageState> {
+    try {
+      const looked = await this.record(image, caller);
+      if ('image' in looked) return this.#stateOf(looked.image);
+      if (isGone(looked.answer)) return 'gone';
+      return looked.answer.status === 401 ? await this.#stateForOperator(image) : 'undecided';
+    } catch {
+      return 'undecided';
+    }
+  }
+
+  /** The caller's token has expired since: an upload outlives it, and so does the look at its image. */
+  async #stateForOperator(image: string): Promise<ImageState> {
+    if (this.#operator === null) return 'undecided';
+    const looked = await this.record(image, await this.#operator.caller());
+    if ('image' in looked) return this.#stateOf(looked.image);
+    // to an account that does not see everything, an image of somebody else is gone always
+    return isGone(looked.answer) && (await this.#operator.seesEverything()) ? 'gone' : 'undecided';
+  }
+
+  #stateOf({ status, sizeBytes }: ImageRecord): ImageState {
+    if (this.#status?.stored.includes(status)) return 'stored';
+    if (this.#status?.notStored.includes(status)) return 'not-stored';
+    // a staged image stays `uploading`; its size is set when its data is whole (glance.md §1.3)
+    return sizeBytes === null ? 'undecided' : 'stored';
+  }
+}
+
+const isGone = ({ status }: Fetched): boolean => status === 404 || status === 410;
