@@ -12,6 +12,7 @@ import type { Owner } from './core/owner.ts';
 import { asGatewayError, forward, upstreamOf, type Verdict } from './forward.ts';
 import { problemAnswer, relayedAnswer, send } from './http/answer.ts';
 import type { Client } from './http/client.ts';
+import { openBody } from './http/client-body.ts';
 import type { Networks } from './http/networks.ts';
 import type { Passthrough } from './http/passthrough.ts';
 import type { Identity } from './identity/identity.ts';
@@ -208,11 +209,11 @@ async function pass(
   { operation, framing, headers }: Identified,
   record: AccessRecord,
 ): Promise<void> {
-  if (client.expectsContinue) client.response.writeContinue();
+  const body = openBody(client, framing, services.config.maxBodyBytes);
   const method = client.request.method ?? '';
   const passed = await services.passthrough.pass(
     client,
-    { method, target: operation.target, headers, framing },
+    { method, target: operation.target, headers, body },
     async (status) => {
       record.status = status;
       if (operation.action === 'delete' && operation.image !== null && status >= 200 && status < 300) {
@@ -221,7 +222,7 @@ async function pass(
     },
   );
   record.answeredBytes = passed.bytesToClient;
-  if (framing.kind === 'length') record.receivedBytes = framing.bytes;
+  record.receivedBytes = body?.receivedBytes ?? 0;
 }
 
 /** The image is gone: its uploads end, and the deleter's answer waits until their bytes are back, but not for ever. */

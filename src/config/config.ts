@@ -28,6 +28,8 @@ export interface Config {
   readonly clientSocketTimeoutMs: number;
   readonly clientHeaderTimeoutMs: number;
   readonly maxConnections: number;
+  /** The largest body of a request that is no upload. */
+  readonly maxBodyBytes: number;
   /** How long and how much of a refused body is read and thrown away so that the client can read the answer. */
   readonly lingering: { readonly timeMs: number; readonly bytes: number };
   /** CIDRs (or single addresses) whose X-Forwarded-For is believed. */

@@ -162,6 +162,7 @@ function configOf(settings: Settings, frameBytes: number, api: Profile, override
     clientSocketTimeoutMs: settings.client_socket_timeout,
     clientHeaderTimeoutMs: settings.client_header_timeout,
     maxConnections: settings.max_connections,
+    maxBodyBytes: settings.max_body,
     lingering: { timeMs: lingering.time, bytes: lingering.bytes },
     trustedProxies: settings.trusted_proxies,
     shutdownGraceMs: settings.shutdown_grace,

@@ -132,6 +132,12 @@ export const options = mapping({
     10_000,
     'Connections of clients at once, over all listeners; 0 = no limit.',
   ),
+  max_body: option(
+    size(),
+    '1MiB',
+    'The largest body of a request that is no upload; 0 = no limit. What the gateway has to read itself ' +
+      '(`import`) is then held to 1MiB.',
+  ),
   lingering: option(
     mapping({
       time: option(duration(), '30s', 'The longest that a refused body is read; 0 = no limit.'),

@@ -37,6 +37,8 @@ export const errorKinds = {
   'length-invalid': kind(400, 'client', 'The declared size is not a size'),
   'size-mismatch': kind(400, 'client', 'The body does not have the declared size'),
   'body-invalid': kind(400, 'client', 'The body is not framed as HTTP demands'),
+  'body-too-large': kind(413, 'client', 'The body of the request is larger than it may be'),
+  'body-not-json': kind(400, 'client', 'The body is not JSON that everybody reads alike'),
   'identity-missing': kind(401, 'client', 'The request does not say who pays for the upload'),
   'credentials-refused': kind(401, 'client', 'The API refused the credentials of the request'),
   'client-gone': kind(400, 'client', 'The client closed the connection before its body was complete'),

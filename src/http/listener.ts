@@ -142,7 +142,8 @@ export class Listener {
     const client = this.#current.get(socket);
     if (client !== undefined && !client.request.complete) {
       client.broken = true;
-      const cut = error.code === 'HPE_INVALID_EOF_STATE';
+      // what is not the parser's complaint is the connection's: ECONNRESET, EPIPE
+      const cut = error.code === 'HPE_INVALID_EOF_STATE' || !error.code?.startsWith('HPE_');
       const reason = cut
         ? new GatewayError('client-gone', 'The connection was closed in the middle of the body.', {
             ending: 'client-gone',

@@ -1,10 +1,10 @@
 import { pipeline } from 'node:stream/promises';
 import { Pool } from 'undici';
 import { GatewayError } from '../core/errors.ts';
-import type { BodyFraming } from '../core/framing.ts';
 import { responseHeaders } from '../core/headers.ts';
 import { KiB, MiB } from '../core/units.ts';
 import type { Client } from './client.ts';
+import type { ClientBody } from './client-body.ts';
 
 export interface PassthroughOptions {
   readonly origin: URL;
@@ -19,7 +19,8 @@ export interface PassedRequest {
   readonly method: string;
   readonly target: string;
   readonly headers: readonly string[];
-  readonly framing: BodyFraming;
+  /** Held whole, on its way, or none. */
+  readonly body: Buffer | ClientBody | null;
 }
 
 /** What came of a request that was passed through. Bytes are those of bodies. */
@@ -69,7 +70,7 @@ export class Passthrough {
     const onClose = (): void => gone.abort();
     response.once('close', onClose);
     try {
-      const answer = await this.#request(client, request, gone.signal);
+      const answer = await this.#request(request, gone.signal);
       await beforeAnswer(answer.statusCode);
       const headers = responseHeaders(answer.headers, { contentLength: true });
       if (!client.request.complete || !options.httpKeepalive) headers.push('Connection', 'close');
@@ -128,9 +129,10 @@ export class Passthrough {
     await this.#pool.destroy();
   }
 
-  async #request(client: Client, { method, target, headers, framing }: PassedRequest, signal: AbortSignal) {
+  async #request({ method, target, headers, body: sentBody }: PassedRequest, signal: AbortSignal) {
     const sent = [...headers];
-    if (framing.kind === 'length') sent.push('Content-Length', String(framing.bytes));
+    const lengthBytes = Buffer.isBuffer(sentBody) ? sentBody.length : (sentBody?.lengthBytes ?? null);
+    if (lengthBytes !== null) sent.push('Content-Length', String(lengthBytes));
     try {
       const {
         statusCode,
@@ -140,10 +142,7 @@ export class Passthrough {
         method,
         path: target,
         headers: sent,
-        body:
-          framing.kind === 'none' || (framing.kind === 'length' && framing.bytes === 0)
-            ? null
-            : client.request,
+        body: sentBody,
         signal,
         responseHeaders: 'raw',
       });
