@@ -16,6 +16,7 @@ import { openBody } from './http/client-body.ts';
 import type { Networks } from './http/networks.ts';
 import type { Passthrough } from './http/passthrough.ts';
 import type { Identity } from './identity/identity.ts';
+import { judge } from './judgement.ts';
 import type { Lane } from './lanes/lane.ts';
 import { type Log, logAccess } from './log.ts';
 import type { Registry, Upload } from './registry.ts';
@@ -209,11 +210,12 @@ async function pass(
   { operation, framing, headers }: Identified,
   record: AccessRecord,
 ): Promise<void> {
-  const body = openBody(client, framing, services.config.maxBodyBytes);
+  const judged = await judge(services.config, client, operation, framing);
+  const streamed = judged === null ? openBody(client, framing, services.config.maxBodyBytes) : null;
   const method = client.request.method ?? '';
   const passed = await services.passthrough.pass(
     client,
-    { method, target: operation.target, headers, body },
+    { method, target: operation.target, headers, body: judged?.body ?? streamed },
     async (status) => {
       record.status = status;
       if (operation.action === 'delete' && operation.image !== null && status >= 200 && status < 300) {
@@ -222,7 +224,7 @@ async function pass(
     },
   );
   record.answeredBytes = passed.bytesToClient;
-  record.receivedBytes = body?.receivedBytes ?? 0;
+  record.receivedBytes = (judged ?? streamed)?.receivedBytes ?? 0;
 }
 
 /** The image is gone: its uploads end, and the deleter's answer waits until their bytes are back, but not for ever. */

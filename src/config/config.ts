@@ -1,3 +1,4 @@
+import type { ImportWay } from '../core/import-request.ts';
 import type { Profile } from '../core/profile.ts';
 
 /** Where a listener waits: a TCP address or the path of a unix socket. */
@@ -12,6 +13,8 @@ export interface Limits {
   /** Uploads at once. */
   readonly uploads: number;
 }
+
+export type ImportRule = 'pass' | 'unless-limited' | 'refuse';
 
 export interface LimitRule extends Limits {
   readonly per: 'project' | 'user';
@@ -78,6 +81,8 @@ export interface Config {
     readonly overrides: ReadonlyMap<string, Partial<Limits>>;
     readonly usage: { readonly source: 'glance' | 'none'; readonly ttlMs: number };
   };
+  /** What becomes of each way of bringing in data round the gateway; `unless-limited` where no project has a total. */
+  readonly import: Readonly<Record<ImportWay, ImportRule>>;
   readonly log: {
     readonly level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
     readonly access: boolean;

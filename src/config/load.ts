@@ -210,6 +210,14 @@ function configOf(settings: Settings, frameBytes: number, api: Profile, override
       overrides,
       usage: { source: quota.usage.source, ttlMs: quota.usage.ttl },
     },
+    import: {
+      'glance-direct': settings.import.glance_direct,
+      'web-download': settings.import.web_download,
+      'copy-image': settings.import.copy_image,
+      'glance-download': settings.import.glance_download,
+      tasks: settings.import.tasks,
+      locations: settings.import.locations,
+    },
     log: settings.log,
   };
 }

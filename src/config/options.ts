@@ -64,6 +64,10 @@ const perAccount = {
   uploads: option(count(), 0, 'Uploads at once; 0 = no limit.'),
 };
 
+/** What becomes of data that goes round the gateway. */
+const importRule = (written: 'pass' | 'unless-limited' | 'refuse', sentence: string) =>
+  option(choice(['pass', 'unless-limited', 'refuse']), written, sentence);
+
 export const serverKinds = ['eventlet', 'uwsgi', 'generic'] as const;
 
 /**
@@ -334,6 +338,23 @@ export const options = mapping({
     }),
     {},
     'What uploads may take.',
+  ),
+  import: option(
+    mapping({
+      glance_direct: importRule('pass', 'Import of what was staged through the gateway.'),
+      web_download: importRule('unless-limited', 'Import from an address on the web, fetched by the API.'),
+      copy_image: importRule('pass', 'Copies of an image to more stores.'),
+      glance_download: importRule('unless-limited', 'Import from another region’s image API.'),
+      tasks: importRule('unless-limited', 'The tasks of old (`POST /v2/tasks`).'),
+      locations: importRule(
+        'unless-limited',
+        'Locations added to or changed in an image, by `POST .../locations` or `PATCH`. ' +
+          'Nova and Cinder with RBD need `pass`.',
+      ),
+    }),
+    {},
+    'Ways by which data comes into the API round the gateway: `pass` lets one through, `refuse` answers 403, ' +
+      '`unless-limited` lets it through where no project has a `total` that is enforced.',
   ),
   ledger: option(
     mapping({

@@ -39,6 +39,8 @@ export const errorKinds = {
   'body-invalid': kind(400, 'client', 'The body is not framed as HTTP demands'),
   'body-too-large': kind(413, 'client', 'The body of the request is larger than it may be'),
   'body-not-json': kind(400, 'client', 'The body is not JSON that everybody reads alike'),
+  'import-invalid': kind(400, 'client', 'The import call does not say what to import'),
+  'import-refused': kind(403, 'client', 'This way of bringing in data is not offered here'),
   'identity-missing': kind(401, 'client', 'The request does not say who pays for the upload'),
   'credentials-refused': kind(401, 'client', 'The API refused the credentials of the request'),
   'client-gone': kind(400, 'client', 'The client closed the connection before its body was complete'),
