@@ -19,6 +19,7 @@ import type { Identity } from './identity/identity.ts';
 import { judge } from './judgement.ts';
 import type { Lane } from './lanes/lane.ts';
 import { type Log, logAccess } from './log.ts';
+import type { RateLimits } from './rate-limits.ts';
 import type { Registry, Upload } from './registry.ts';
 import type { ImageLookup, Resolution } from './resolution.ts';
 import { watchImage } from './watch.ts';
@@ -28,6 +29,7 @@ export interface Services {
   readonly config: Config;
   readonly identity: Identity;
   readonly trustedProxies: Networks;
+  readonly rateLimits: RateLimits;
   readonly admission: Admission;
   readonly lane: Lane;
   readonly registry: Registry;
@@ -61,7 +63,10 @@ export async function exchange(services: Services, client: Client): Promise<void
   const record = newRecord(requestId(client.headers) ?? `req-${randomUUID()}`, client.request.method ?? '');
   try {
     const classified = classifyRequest(services, client, record);
+    const { action } = classified.operation;
+    await services.rateLimits.byAddress(client, action, record.client);
     const identified = await identify(services, client, classified, record);
+    await services.rateLimits.byOwner(client, action, identified.owner);
     if (isUpload(identified.operation)) await upload(services, client, identified, record);
     else await pass(services, client, identified, record);
   } catch (thrown) {
@@ -100,16 +105,25 @@ function classifyRequest(services: Services, client: Client, record: AccessRecor
 }
 
 async function identify(
-  { identity }: Services,
+  { identity, rateLimits }: Services,
   client: Client,
   classified: Classified,
   record: AccessRecord,
 ): Promise<Identified> {
-  // who reads or deletes is for the API to judge; only who uploads has to pay here
-  if (!isUpload(classified.operation)) return { ...classified, owner: null };
-  const owner = await identity.owner(client.headers, client.peerAddress);
-  record.owner = owner;
-  return { ...classified, owner };
+  const mustPay = isUpload(classified.operation);
+  // who reads or deletes is for the API to judge; only who uploads has to pay here, or is counted
+  if (!mustPay && !rateLimits.needOwner(client, classified.operation.action)) {
+    return { ...classified, owner: null };
+  }
+  try {
+    const owner = await identity.owner(client.headers, client.peerAddress);
+    record.owner = owner;
+    return { ...classified, owner };
+  } catch (error) {
+    // who is nobody has to be refused by the API, or may do this: versions are looked up without identity
+    if (mustPay || !(error instanceof GatewayError) || error.code !== 'identity-missing') throw error;
+    return { ...classified, owner: null };
+  }
 }
 
 async function upload(

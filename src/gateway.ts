@@ -21,6 +21,7 @@ import { HeaderIdentity } from './identity/headers.ts';
 import { StreamLane } from './lanes/stream.ts';
 import { MemoryLedger } from './ledger/memory.ts';
 import type { Log } from './log.ts';
+import { RateLimits } from './rate-limits.ts';
 import { Registry } from './registry.ts';
 import { ImageLookup, Resolution } from './resolution.ts';
 import { GlanceUsage } from './usage/glance.ts';
@@ -40,6 +41,7 @@ export class Gateway {
   readonly #listeners: Listener[];
   readonly #admin: AdminServer;
   #services: Services;
+  #rateLimits: RateLimits | null = null;
   #upgrades: Upgrades;
   #health: Health;
   #draining = false;
@@ -186,10 +188,16 @@ export class Gateway {
       config.quota.usage.source === 'none'
         ? null
         : new Readings(new GlanceUsage(ask), this.#ledger, (outcome) => this.#metrics.usageReading(outcome));
+    this.#rateLimits = new RateLimits(
+      config.rateLimits,
+      ({ action, per }) => this.#metrics.rateRefusal(action, per),
+      this.#rateLimits,
+    );
     return {
       config,
       identity: source === 'none' ? new AnonymousIdentity() : new HeaderIdentity(headers),
       trustedProxies: new Networks(config.trustedProxies),
+      rateLimits: this.#rateLimits,
       admission: new Admission(this.#ledger, readings, {
         refused: ({ account, limit, requested, remaining }, mode) => {
           this.#metrics.quotaRefusal(limit, mode);

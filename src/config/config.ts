@@ -1,5 +1,6 @@
 import type { ImportWay } from '../core/import-request.ts';
 import type { Profile } from '../core/profile.ts';
+import type { RateRule } from '../core/rate-limit.ts';
 
 /** Where a listener waits: a TCP address or the path of a unix socket. */
 export type ListenAddress = { readonly host: string; readonly port: number } | { readonly path: string };
@@ -83,6 +84,7 @@ export interface Config {
   };
   /** What becomes of each way of bringing in data round the gateway; `unless-limited` where no project has a total. */
   readonly import: Readonly<Record<ImportWay, ImportRule>>;
+  readonly rateLimits: readonly RateRule[];
   readonly log: {
     readonly level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
     readonly access: boolean;

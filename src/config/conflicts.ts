@@ -13,7 +13,13 @@ interface Conflict extends Finding {
  * @param left paths whose values could not be read: nothing is said about what depends on them.
  */
 export const findConflicts = (settings: Settings, left: readonly Path[]): Finding[] =>
-  [...frames(settings), ...limits(settings), ...addresses(settings), ...headers(settings)].filter(
+  [
+    ...frames(settings),
+    ...limits(settings),
+    ...rates(settings),
+    ...addresses(settings),
+    ...headers(settings),
+  ].filter(
     (conflict) => ![conflict.path, ...conflict.with].some((path) => left.some((each) => related(each, path))),
   );
 
@@ -50,6 +56,18 @@ function* limits({ quota }: Settings): Generator<Conflict> {
     } else if (quota.usage.source === 'none') {
       yield { path: totalPath, with: [source], message: about(totalPath, totalWithoutUsage) };
     }
+  }
+}
+
+function* rates({ rate_limits: rules }: Settings): Generator<Conflict> {
+  for (const [index, { action, per, interval }] of rules.entries()) {
+    const first = rules.findIndex(
+      (other) => other.action === action && other.per === per && other.interval === interval,
+    );
+    if (first === index) continue;
+    const path = ['rate_limits', index];
+    const message = about(path, `limits what rate_limits[${first}] limits, in the same interval`);
+    yield { path, with: [['rate_limits', first]], message };
   }
 }
 

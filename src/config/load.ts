@@ -218,6 +218,12 @@ function configOf(settings: Settings, frameBytes: number, api: Profile, override
       tasks: settings.import.tasks,
       locations: settings.import.locations,
     },
+    rateLimits: settings.rate_limits.map(({ action, per, requests, interval }) => ({
+      action,
+      per,
+      requests,
+      intervalMs: interval,
+    })),
     log: settings.log,
   };
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { actions } from '../core/profile.ts';
 import { defaultChunkBytes, KiB, MiB } from '../core/units.ts';
 import {
   address,
@@ -373,14 +374,20 @@ export const options = mapping({
   rate_limits: option(
     list(
       mapping({
-        action: text('action').describe('What is limited, e.g. `create`.'),
-        per: choice(['project', 'user', 'address']).describe('Whose requests are added up.'),
+        action: choice(['any', ...actions.filter((action) => action !== 'forbid')]).describe(
+          'What is limited: the action of a route (docs/glance.md), `pass` for the others, or `any`.',
+        ),
+        per: choice(['project', 'user', 'address']).describe(
+          'Whose requests are added up. An IPv6 address counts with its whole /64; who has no identity counts by address only.',
+        ),
         requests: count({ min: 1 }).describe('Requests in each `interval`.'),
-        interval: duration({ min: 1 }).describe('The time in which `requests` may come.'),
+        interval: duration({ min: 1 }).describe(
+          'The time in which `requests` may come; it begins with the first of them.',
+        ),
       }),
-    ).max(0, { error: 'limits of the rate of requests are not built yet' }),
+    ),
     [],
-    'Limits of requests. Only an empty list: not built yet.',
+    'Limits of requests; what is over is answered 429. Preflights of browsers are not counted.',
   ),
   log: option(
     mapping({

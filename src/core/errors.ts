@@ -49,6 +49,7 @@ export const errorKinds = {
   'too-large': kind(413, 'client', 'The upload is larger than any upload may be'),
   'quota-exceeded': kind(413, 'client', 'The upload does not fit in the quota'),
   'saving-exceeded': kind(413, 'client', 'Too many bytes are being uploaded at once', true),
+  'rate-exceeded': kind(429, 'client', 'Too many requests came in too short a time', true),
   'uploads-exceeded': kind(429, 'client', 'Too many uploads are under way at once', true),
   'image-deleted': kind(410, 'client', 'The image was deleted during the upload'),
   cancelled: kind(409, 'operator', 'An operator cancelled the upload'),
@@ -65,7 +66,10 @@ export const errorKinds = {
 
 export type ErrorCode = keyof typeof errorKinds;
 
-/** What a problem document may say beyond its code. All numbers are bytes, or uploads for `uploads-exceeded`. */
+/**
+ * What a problem document may say beyond its code. All numbers are bytes, but uploads for `uploads-exceeded` and
+ * requests for `rate-exceeded`.
+ */
 export interface ErrorFacts {
   readonly requested?: number;
   readonly remaining?: number;
@@ -90,24 +94,34 @@ export class GatewayError extends Error {
   /** How the upload under way ended, where one was. */
   readonly ending: Ending | null;
   readonly facts: ErrorFacts;
+  /** Further fields of the answer, as a flat raw list. */
+  readonly headers: readonly string[];
 
   /**
    * @param detail one sentence about this occurrence: what was wrong and where. It is sent to the
    *   client, so it holds nothing that the client did not say itself or may not know.
+   * @param more.retryAfterSeconds where more is known than that waiting may help; whole, at least 1.
    */
   constructor(
     code: ErrorCode,
     detail: string,
-    more: { readonly ending?: Ending; readonly facts?: ErrorFacts; readonly cause?: unknown } = {},
+    more: {
+      readonly ending?: Ending;
+      readonly facts?: ErrorFacts;
+      readonly cause?: unknown;
+      readonly retryAfterSeconds?: number;
+      readonly headers?: readonly string[];
+    } = {},
   ) {
     super(detail, more.cause === undefined ? undefined : { cause: more.cause });
     const { status, source, retryable } = errorKinds[code];
     this.code = code;
     this.status = status;
     this.source = source;
-    this.retryAfterSeconds = retryable ? retryAfterSeconds : null;
+    this.retryAfterSeconds = more.retryAfterSeconds ?? (retryable ? retryAfterSeconds : null);
     this.ending = more.ending ?? null;
     this.facts = more.facts ?? {};
+    this.headers = more.headers ?? [];
   }
 
   /** The RFC 9457 document that tells the client. */

@@ -18,6 +18,7 @@ export function problemAnswer(error: GatewayError, requestId: string): Answer {
     'no-store',
     'X-Openstack-Request-Id',
     requestId,
+    ...error.headers,
   ];
   if (error.retryAfterSeconds !== null) headers.push('Retry-After', String(error.retryAfterSeconds));
   return { status: error.status, headers, body: Buffer.from(`${JSON.stringify(error.problem())}\n`) };
@@ -49,7 +50,7 @@ export async function send(
   // for a body that came along with its head
   await Promise.resolve();
   const early = !request.complete;
-  const headers = [...answer.headers];
+  const headers = [...answer.headers, ...client.answerFields];
   // RFC 9110 §8.6: no Content-Length with 204, and 304 tells about another body than the one it has
   if (answer.status !== 204 && answer.status !== 304) {
     headers.push('Content-Length', String(answer.body.length));

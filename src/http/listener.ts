@@ -124,6 +124,7 @@ export class Listener {
       peerAddress: peerAddress(socket),
       expectsContinue,
       options,
+      answerFields: [],
       onBroken: null,
       broken: false,
     };

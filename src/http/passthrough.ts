@@ -73,6 +73,7 @@ export class Passthrough {
       const answer = await this.#request(request, gone.signal);
       await beforeAnswer(answer.statusCode);
       const headers = responseHeaders(answer.headers, { contentLength: true });
+      headers.push(...client.answerFields);
       if (!client.request.complete || !options.httpKeepalive) headers.push('Connection', 'close');
       response.writeHead(answer.statusCode, headers);
       response.flushHeaders();
