@@ -350,7 +350,7 @@ export const options = mapping({
       locations: importRule(
         'unless-limited',
         'Locations added to or changed in an image, by `POST .../locations` or `PATCH`. ' +
-          'Nova and Cinder with RBD need `pass`.',
+          'Nova’s snapshots on RBD need `pass`.',
       ),
     }),
     {},

@@ -224,6 +224,9 @@ describe('a limit of requests', () => {
       assert.notEqual(codeOf(answer.body), 'identity-missing');
       assert.equal(answer.headers.has('ratelimit'), false);
     }
+    // whose it is does not even matter: this is no identity
+    const odd = await ask(`OPTIONS ${image}/file`, { 'X-User-Id': 'a,b', 'X-Project-Id': 'c' }, ...preflight);
+    assert.notEqual(codeOf(odd.body), 'header-invalid');
     assert.notEqual((await ask(`OPTIONS ${image}/file`, {}, 'Origin: http://horizon')).status, 429);
     assert.equal((await ask(`OPTIONS ${image}/file`, {}, 'Origin: http://horizon')).status, 429);
   });
