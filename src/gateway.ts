@@ -31,6 +31,7 @@ import { GlanceUsageLimits } from './limits/usage-limits.ts';
 import type { Log } from './log.ts';
 import { Orphans } from './orphans.ts';
 import { Payers } from './payer.ts';
+import { RateLimits } from './rate-limits.ts';
 import { Registry } from './registry.ts';
 import { Resolution } from './resolution.ts';
 import { GlanceUsage } from './usage/glance.ts';
@@ -54,6 +55,7 @@ export class Gateway {
   #cloud: Cloud;
   #services: Services;
   #orphans: Orphans;
+  #rateLimits: RateLimits | null = null;
   #upgrades: Upgrades;
   #health: Health;
   #draining = false;
@@ -229,11 +231,17 @@ export class Gateway {
       knowsProjects: identity.knowsProjects,
       adminRoles: config.identity.adminRoles,
     });
+    this.#rateLimits = new RateLimits(
+      config.rateLimits,
+      ({ action, per }) => this.#metrics.rateRefusal(action, per),
+      this.#rateLimits,
+    );
     const services: Services = {
       config,
       identity,
       payers,
       trustedProxies: new Networks(config.trustedProxies),
+      rateLimits: this.#rateLimits,
       admission: new Admission(this.#ledger, readings, this.#limitsOf(config, ask), {
         refused: ({ account, limit, requested, remaining }, mode) => {
           this.#metrics.quotaRefusal(limit, mode);

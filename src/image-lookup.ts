@@ -58,7 +58,10 @@ export class ImageLookup {
   ): Promise<{ readonly image: ImageRecord } | { readonly answer: Fetched }> {
     const lookup = this.#status;
     if (lookup === null) throw new Error('the profile does not say how an image is looked up');
-    const answer = await this.#ask(lookup.path.replace('{image}', () => image), caller);
+    const answer = await this.#ask(
+      lookup.path.replace('{image}', () => image),
+      caller,
+    );
     if (answer.status !== 200) return { answer };
     const record = z.record(z.string(), z.unknown()).parse(JSON.parse(answer.body.toString('utf8')));
     const owner = lookup.owner === null ? null : record[lookup.owner];

@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry as PromRegistry } from 'prom-client';
 import type { AccessRecord } from '../access.ts';
 import { endings } from '../core/endings.ts';
+import type { RateRule } from '../core/rate-limit.ts';
 
 /** What the gauges show at the moment they are asked. */
 export interface Gauges {
@@ -25,6 +26,7 @@ export class Metrics {
   readonly #earlyAnswers: Counter<'status' | 'delivered'>;
   readonly #ledgerOperations: Counter<'operation' | 'outcome'>;
   readonly #quotaRefusals: Counter<'limit' | 'mode'>;
+  readonly #rateRefusals: Counter<'action' | 'per'>;
   readonly #usageReadings: Counter<'outcome'>;
   readonly #identityChecks: Counter<'outcome'>;
   readonly #droppedConnections: Counter;
@@ -103,6 +105,12 @@ export class Metrics {
       labelNames: ['limit', 'mode'],
       registers,
     });
+    this.#rateRefusals = new Counter({
+      name: 'sluice_rate_refusals_total',
+      help: 'Requests refused because too many came, by the limit that they met.',
+      labelNames: ['action', 'per'],
+      registers,
+    });
     this.#usageReadings = new Counter({
       name: 'sluice_usage_readings_total',
       help: 'Readings of stored bytes from the API.',
@@ -151,6 +159,10 @@ export class Metrics {
 
   quotaRefusal(limit: 'total' | 'saving' | 'uploads', mode: 'enforce' | 'log'): void {
     this.#quotaRefusals.inc({ limit, mode });
+  }
+
+  rateRefusal(action: RateRule['action'], per: RateRule['per']): void {
+    this.#rateRefusals.inc({ action, per });
   }
 
   usageReading(outcome: 'read' | 'failed'): void {
