@@ -16,7 +16,8 @@ import type { Networks } from './http/networks.ts';
 import type { Passthrough } from './http/passthrough.ts';
 import type { Identified, Identity } from './identity/identity.ts';
 import type { ImageLookup } from './image-lookup.ts';
-import { judge } from './judgement.ts';
+import type { Imports, MeteredImport } from './imports.ts';
+import { type Judgement, judge } from './judgement.ts';
 import type { Lane } from './lanes/lane.ts';
 import { type Log, logAccess } from './log.ts';
 import type { Payers } from './payer.ts';
@@ -35,6 +36,7 @@ export interface Services {
   readonly rateLimits: RateLimits;
   readonly payers: Payers;
   readonly admission: Admission;
+  readonly imports: Imports;
   readonly lane: Lane;
   readonly registry: Registry;
   readonly passthrough: Passthrough;
@@ -114,13 +116,13 @@ function classifyRequest(services: Services, client: Client, record: AccessRecor
 }
 
 async function identify(
-  { identity, rateLimits }: Services,
+  { identity, payers, rateLimits }: Services,
   client: Client,
   classified: Classified,
   record: AccessRecord,
 ): Promise<Known> {
   const { operation } = classified;
-  const mustPay = isUpload(operation);
+  const mustPay = isUpload(operation) || (operation.action === 'import' && payers.matter);
   // who reads or deletes is for the API to judge; only who uploads has to pay here, or is counted
   if (!mustPay && !rateLimits.needOwner(client, operation.action)) return { ...classified, who: null };
   const { headers, peerAddress, request } = client;
@@ -246,27 +248,56 @@ async function settle(
   }
 }
 
-async function pass(
-  services: Services,
-  client: Client,
-  { operation, framing, headers }: Known,
-  record: AccessRecord,
-): Promise<void> {
+async function pass(services: Services, client: Client, known: Known, record: AccessRecord): Promise<void> {
+  const { operation, framing, headers } = known;
   const judged = await judge(services.config, client, operation, framing);
   const streamed = judged === null ? openBody(client, framing, services.config.maxBodyBytes) : null;
   const method = client.request.method ?? '';
-  const passed = await services.passthrough.pass(
-    client,
-    { method, target: operation.target, headers, body: judged?.body ?? streamed },
-    async (status) => {
-      record.status = status;
-      if (operation.action === 'delete' && operation.image !== null && status >= 200 && status < 300) {
-        await cancelUploadsOf(services.registry, operation.image);
-      }
-    },
-  );
-  record.answeredBytes = passed.bytesToClient;
+  const metered = await meterImport(services, client, known, judged, record);
+  if (metered === 'answered') return;
+  // until the API has said no, an import may be under way, whatever breaks
+  let begun = true;
+  try {
+    const passed = await services.passthrough.pass(
+      client,
+      { method, target: operation.target, headers, body: judged?.body ?? streamed },
+      async (status) => {
+        record.status = status;
+        const success = status >= 200 && status < 300;
+        begun = success || status >= 500;
+        if (operation.action === 'delete' && operation.image !== null && success) {
+          await cancelUploadsOf(services.registry, operation.image);
+        }
+      },
+    );
+    record.answeredBytes = passed.bytesToClient;
+  } finally {
+    if (begun) metered?.began();
+    else await metered?.refused();
+  }
   record.receivedBytes = (judged ?? streamed)?.receivedBytes ?? 0;
+}
+
+/** Sets aside what an import adds. `answered`: the API has no such image for the caller, who was told so. */
+async function meterImport(
+  services: Services,
+  client: Client,
+  { operation, headers, who }: Known,
+  judged: Judgement | null,
+  record: AccessRecord,
+): Promise<MeteredImport | 'answered' | null> {
+  const { config, payers, imports } = services;
+  const { image } = operation;
+  const imported = judged?.imported ?? null;
+  if (imported === null || image === null || who === null || !payers.matter) return null;
+  const caller: Caller = { headers, project: who.project };
+  const paying = await payers.payer(image, who, caller);
+  if ('answer' in paying) {
+    await relay(services, client, paying.answer, record);
+    return 'answered';
+  }
+  record.project = paying.owner.project;
+  return await imports.admit(config, { image, imported, owner: paying.owner, caller });
 }
 
 /** The image is gone: its uploads end, and the deleter's answer waits until their bytes are back, but not for ever. */

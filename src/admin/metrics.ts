@@ -8,6 +8,7 @@ export interface Gauges {
   savingBytes(): number;
   uploadsInFlight(): number;
   uploadsUnresolved(): number;
+  importsWatched(): number;
   connections(): number;
   upstreamHealthy(): boolean;
   orphans(): number;
@@ -52,6 +53,9 @@ export class Metrics {
       'sluice_uploads_unresolved',
       'Uploads that are over, but whose outcome the API has not told yet.',
       () => gauges.uploadsUnresolved(),
+    );
+    gauge('sluice_imports_watched', 'Imports of the API that are watched until they end.', () =>
+      gauges.importsWatched(),
     );
     gauge('sluice_connections', 'Open connections of clients.', () => gauges.connections());
     gauge('sluice_upstream_healthy', '1 while the upstream passes its health checks, else 0.', () =>
