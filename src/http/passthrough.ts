@@ -64,7 +64,8 @@ export class Passthrough {
     try {
       const answer = await this.#request(request, gone.signal);
       await beforeAnswer(answer.statusCode);
-      const headers = responseHeaders(answer.headers, { contentLength: true });
+      // RFC 9110 §8.6: a 204 has none, whatever Glance says
+      const headers = responseHeaders(answer.headers, { contentLength: answer.statusCode !== 204 });
       headers.push(...client.answerFields);
       if (!client.request.complete || !options.httpKeepalive) headers.push('Connection', 'close');
       response.writeHead(answer.statusCode, headers);

@@ -51,6 +51,8 @@ describe('a body that is judged', () => {
     await client.request(
       `${method} ${target} HTTP/1.1`,
       'Host: images',
+      'X-User-Id: ann',
+      'X-Project-Id: blue',
       'Content-Type: application/json',
       `Content-Length: ${Buffer.byteLength(body)}`,
       ...fields,
@@ -67,6 +69,11 @@ describe('a body that is judged', () => {
   beforeEach(async () => {
     upstream = await ScriptedUpstream.start(async (connection) => {
       await connection.bodyComplete();
+      // where a total is set, the gateway asks whose the image is before it lets an import through
+      if (connection.head.startsWith('GET')) {
+        connection.answer('200 OK\r\nConnection: close', '{"status":"queued","owner":"blue","size":null}');
+        return;
+      }
       // one request for each connection, which is what the script knows of
       connection.write('HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
     });
@@ -76,6 +83,8 @@ describe('a body that is judged', () => {
     await upstream.stop();
   });
 
+  /** Requests that came through, without the gateway's own questions. */
+  const sentOn = (): number => upstream.connections.filter(({ head }) => !head.startsWith('GET')).length;
   const passed = { status: 202, code: '' };
   const refused = { status: 403, code: 'import-refused' };
   for (const way of keys) {
@@ -92,9 +101,9 @@ describe('a body that is judged', () => {
       ];
       for (const [rule, quota, expected] of rows) {
         await start({ import: { [way]: rule }, quota });
-        const before = upstream.connections.length;
+        const before = sentOn();
         assert.deepEqual(await take(way), expected, `${rule} with ${JSON.stringify(quota)}`);
-        assert.equal(upstream.connections.length - before, expected === passed ? 1 : 0);
+        assert.equal(sentOn() - before, expected === passed ? 1 : 0);
         await sluice.stop();
       }
     });
