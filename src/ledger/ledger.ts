@@ -40,6 +40,7 @@ export interface Reservation {
   /**
    * Sets `bytes` more aside, at least `leastBytes`, in all accounts or in none.
    * The result is how many were granted. A settled reservation grows no more and throws.
+   * @throws RangeError as `reserve` does.
    * @param enforce as in the claim.
    */
   grow(bytes: number, leastBytes: number, enforce: boolean): Promise<Granted<number>>;
@@ -47,13 +48,17 @@ export interface Reservation {
    * Ends the reservation, once: settling again is harmless and changes nothing. After `unknown`, which frees the
    * upload's place but keeps its bytes, one settle with `stored` or `released` follows.
    * @param storedBytes what the API stored; at most `bytes`. Only looked at for `stored`.
+   * @throws RangeError where `storedBytes` is not that; the reservation stands as before.
    */
   settle(outcome: Outcome, storedBytes: number): Promise<void>;
 }
 
 /** A reading of an account's stored bytes that has begun and not ended. */
 export interface UsageReading {
-  /** @param storedBytes what the API says; a reading that began before one already taken in is ignored. */
+  /**
+   * @param storedBytes what the API says; a reading that began before one already taken in is ignored.
+   * @throws RangeError where it is no number of bytes; nothing is taken in.
+   */
   end(storedBytes: number): Promise<void>;
 }
 
@@ -69,6 +74,7 @@ export interface UsageReading {
  * After a crash of the process the memory engine knows nothing; uploads died with it.
  */
 export interface Ledger {
+  /** @throws RangeError where `bytes` or `leastBytes` are no number of bytes, or the least is more than what is wanted. */
   reserve(claim: Claim): Promise<Granted<Reservation>>;
   beginReading(account: string): Promise<UsageReading>;
   /** Milliseconds since the newest reading of the account was taken in, or null if there was none. */

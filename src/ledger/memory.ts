@@ -11,6 +11,7 @@ import {
   withUploadEnded,
 } from '../core/account.ts';
 import type { Outcome } from '../core/endings.ts';
+import { assertBytes } from '../core/units.ts';
 import type { Claim, Granted, Ledger, RefusedClaim, Reservation, UsageReading } from './ledger.ts';
 
 /** Accounts without an upload that are remembered for their last reading; the longest unused goes first. */
@@ -60,9 +61,7 @@ export class MemoryLedger implements Ledger {
     const beginMark = this.#nextMark();
     return {
       end: async (storedBytes) => {
-        if (!Number.isSafeInteger(storedBytes) || storedBytes < 0) {
-          throw new RangeError(`a reading of ${storedBytes} stored bytes`);
-        }
+        assertBytes(`a reading of ${account}`, storedBytes);
         const book = this.#open(account);
         const read = withReading(book.account, storedBytes, beginMark);
         if (read === book.account) return;
@@ -101,9 +100,7 @@ export class MemoryLedger implements Ledger {
       },
       async settle(outcome, storedBytes) {
         if (state === 'settled' || (state === 'unknown' && outcome === 'unknown')) return;
-        if (outcome === 'stored' && (storedBytes > bytes || storedBytes < 0)) {
-          throw new RangeError(`${storedBytes} bytes stored of ${bytes} reserved`);
-        }
+        if (outcome === 'stored') assertBytes(`stored of ${claim.id}`, storedBytes, bytes);
         ledger.#settle(claim, bytes, outcome, storedBytes, state === 'live');
         state = outcome === 'unknown' ? 'unknown' : 'settled';
       },
@@ -111,7 +108,9 @@ export class MemoryLedger implements Ledger {
   }
 
   /** Charges all accounts or none; grants as much of `bytes` as fits everywhere, if that is `leastBytes` at least. */
-  #charge({ charges, bytes, leastBytes, enforce }: Claim, newUpload: boolean): Granted<number> {
+  #charge({ id, charges, bytes, leastBytes, enforce }: Claim, newUpload: boolean): Granted<number> {
+    assertBytes(`wanted for ${id}`, bytes);
+    assertBytes(`wanted at least for ${id}`, leastBytes, bytes);
     let grantedBytes = bytes;
     let overdrawn: RefusedClaim | null = null;
     for (const { account, limits } of charges) {

@@ -151,6 +151,26 @@ export function describeLedger(name: string, makeLedger: (nowMs: () => number) =
         assert.equal(ledger.savingBytes(), 2 ** 50);
       });
 
+      for (const [bytes, leastBytes] of [
+        [-1, -1],
+        [0.5, 0],
+        [Number.NaN, 0],
+        [Infinity, 0],
+        [10, -1],
+        [10, Number.NaN],
+        [10, 11],
+      ] as const) {
+        it(`a claim on ${bytes} bytes, ${leastBytes} at least, is an error, and so is growing by them`, async () => {
+          const reservation = await reserved(ledger, 5, projectCharge());
+          await assert.rejects(ledger.reserve(claim(bytes, { leastBytes })), RangeError);
+          await assert.rejects(ledger.reserve(claim(bytes, { leastBytes, enforce: false })), RangeError);
+          await assert.rejects(reservation.grow(bytes, leastBytes, true), RangeError);
+          assert.equal(reservation.bytes, 5);
+          assert.equal(ledger.savingBytes(), 5);
+          assert.equal(ledger.uploads(), 1);
+        });
+      }
+
       it('0 lets an upload of nothing in, and not one byte', async () => {
         await reserved(ledger, 0, projectCharge({ totalBytes: 0, savingBytes: 0 }));
         assert.deepEqual(await ledger.reserve(claim(1, { charges: [projectCharge({ totalBytes: 0 })] })), {
@@ -284,7 +304,7 @@ export function describeLedger(name: string, makeLedger: (nowMs: () => number) =
         });
       }
 
-      for (const storedBytes of [11, -1]) {
+      for (const storedBytes of [11, -1, 0.5, Number.NaN]) {
         it(`stored with ${storedBytes} of 10 bytes is an error, and the reservation can still be settled`, async () => {
           const reservation = await reserved(ledger, 10, ...charges);
           await assert.rejects(reservation.settle('stored', storedBytes), RangeError);
