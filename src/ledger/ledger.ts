@@ -8,7 +8,7 @@ export interface Charge {
   readonly limits: AccountLimits;
   /**
    * True for the account that pays for stored bytes too (the project): there a stored upload stays
-   * counted until a reading that began later includes it. False: the bytes go when the upload ends.
+   * counted until a reading that began later includes it, if there is a total limit. False: the bytes go when the upload ends.
    */
   readonly paysForStored: boolean;
 }
@@ -71,13 +71,15 @@ export interface UsageReading {
  * Operations on one account are totally ordered, and a usage reading has a place in that order
  * where it *begins*: it replaces exactly what ended before that.
  * Limits come with each claim and are not kept: a change of configuration holds for the next claim.
+ * What is stored under no total limit is not kept either. It makes the readings that began before it out of date: they
+ * have no age and are not taken in any more, so that who counts under a limit later reads anew.
  * After a crash of the process the memory engine knows nothing; uploads died with it.
  */
 export interface Ledger {
   /** @throws RangeError where `bytes` or `leastBytes` are no number of bytes, or the least is more than what is wanted. */
   reserve(claim: Claim): Promise<Granted<Reservation>>;
   beginReading(account: string): Promise<UsageReading>;
-  /** Milliseconds since the newest reading of the account was taken in, or null if there was none. */
+  /** Milliseconds since the newest reading of the account was taken in, or null if there is none that is up to date. */
   readingAgeMs(account: string): Promise<number | null>;
   /** Reserved and not yet settled, over all accounts' uploads, in bytes. Each upload is counted once. */
   savingBytes(): number;

@@ -5,6 +5,7 @@ import {
   refusal,
   remainingBytes,
   withReading,
+  withReadingOutdated,
   withReleased,
   withReserved,
   withStored,
@@ -19,7 +20,7 @@ const idleAccounts = 10_000;
 
 interface Book {
   account: Account;
-  /** By the ledger's clock, when the newest reading was taken in; null = never. */
+  /** By the ledger's clock, when the newest reading was taken in; null = never, or it is out of date. */
   readAtMs: number | null;
 }
 
@@ -131,15 +132,19 @@ export class MemoryLedger implements Ledger {
   #settle(claim: Claim, bytes: number, outcome: Outcome, storedBytes: number, wasLive: boolean): void {
     const endMark = this.#nextMark();
     for (const { account, limits, paysForStored } of claim.charges) {
-      const book = this.#open(account);
-      let next = wasLive ? withUploadEnded(book.account) : book.account;
-      if (outcome !== 'unknown') {
-        // without a total limit nobody reads this account, and nothing would ever take the entry away
-        const staysBytes =
-          outcome === 'stored' && paysForStored && Number.isFinite(limits.totalBytes) ? storedBytes : 0;
-        next = staysBytes > 0 ? withStored(next, bytes, staysBytes, endMark) : withReleased(next, bytes);
+      let { account: next, readAtMs } = this.#open(account);
+      if (wasLive) next = withUploadEnded(next);
+      if (outcome === 'stored' && paysForStored && Number.isFinite(limits.totalBytes)) {
+        next = withStored(next, bytes, storedBytes, endMark);
+      } else if (outcome !== 'unknown') {
+        next = withReleased(next, bytes);
+        if (outcome === 'stored' && paysForStored && storedBytes > 0) {
+          // without a total limit nobody reads this account, and nothing would ever take the bytes out of `unread`
+          next = withReadingOutdated(next, endMark);
+          readAtMs = null;
+        }
       }
-      this.#write(account, { ...book, account: next });
+      this.#write(account, { account: next, readAtMs });
     }
     if (wasLive) this.#uploads -= 1;
     if (outcome !== 'unknown') {
@@ -154,13 +159,13 @@ export class MemoryLedger implements Ledger {
   }
 
   #write(account: string, book: Book): void {
-    const { savingBytes, uploads, unread } = book.account;
+    const { savingBytes, uploads, unread, readingMark } = book.account;
     if (savingBytes > 0 || uploads > 0 || unread.length > 0) {
       this.#idle.delete(account);
       this.#busy.set(account, book);
     } else {
       this.#busy.delete(account);
-      if (book.readAtMs !== null) this.#idle.set(account, book);
+      if (book.readAtMs !== null || readingMark > this.#forgottenMark) this.#idle.set(account, book);
     }
   }
 

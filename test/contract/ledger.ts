@@ -390,6 +390,32 @@ export function describeLedger(name: string, makeLedger: (nowMs: () => number) =
         await reservation.settle('stored', 10);
         assert.equal(await countedIn(ledger, project), 0);
       });
+
+      it('stored without a total makes the reading out of date, so that a limit that comes later counts anew', async () => {
+        await read(ledger, project, 40);
+        const begun = await ledger.beginReading(project);
+        const reservation = await reserved(ledger, 10, projectCharge());
+        await reservation.settle('stored', 10);
+        assert.equal(await ledger.readingAgeMs(project), null);
+        await begun.end(40);
+        assert.equal(await ledger.readingAgeMs(project), null, 'a reading without the 10 bytes was taken in');
+        await read(ledger, project, 50);
+        assert.equal(await ledger.readingAgeMs(project), 0);
+        assert.equal(await countedIn(ledger, project), 50);
+      });
+
+      for (const [what, outcome, storedBytes, charge] of [
+        ['released without a total', 'released', 10, projectCharge()],
+        ['nothing stored without a total', 'stored', 0, projectCharge()],
+        ['stored under a total', 'stored', 10, projectCharge({ totalBytes: 100 })],
+        ['stored by who does not pay for it', 'stored', 10, userCharge({}, project)],
+      ] as const) {
+        it(`${what} leaves the reading as it is`, async () => {
+          await read(ledger, project, 40);
+          await (await reserved(ledger, 10, charge)).settle(outcome, storedBytes);
+          assert.equal(await ledger.readingAgeMs(project), 0);
+        });
+      }
     });
 
     describe('readings', () => {

@@ -10,6 +10,7 @@ import {
   unlimited,
   unreadBytes,
   withReading,
+  withReadingOutdated,
   withReleased,
   withReserved,
   withStored,
@@ -160,6 +161,13 @@ describe('an account', () => {
       assert.equal(withReading(busy, 77, beginMark), busy);
     });
   }
+
+  it('takes in no reading begun before something was stored that it does not keep', () => {
+    const outdated = withReadingOutdated(busy, 9);
+    assert.deepEqual(outdated, { ...busy, readingMark: 9 });
+    assert.equal(withReading(outdated, 77, 8), outdated);
+    assert.equal(countedBytes(withReading(outdated, 77, 10)), 77 + 10);
+  });
 
   it('is never changed in place', () => {
     const before = structuredClone(busy);
