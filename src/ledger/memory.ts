@@ -15,9 +15,6 @@ import type { Outcome } from '../core/endings.ts';
 import { assertBytes } from '../core/units.ts';
 import type { Claim, Granted, Ledger, RefusedClaim, Reservation, UsageReading } from './ledger.ts';
 
-/** Accounts without an upload that are remembered for their last reading; the longest unused goes first. */
-const idleAccounts = 10_000;
-
 interface Book {
   account: Account;
   /** By the ledger's clock, when the newest reading was taken in; null = never, or it is out of date. */
@@ -31,12 +28,7 @@ interface Book {
 export class MemoryLedger implements Ledger {
   readonly #nowMs: () => number;
   readonly #busy = new Map<string, Book>();
-  readonly #idle = new LRUCache<string, Book>({
-    max: idleAccounts,
-    dispose: ({ account }, _key, reason) => {
-      if (reason === 'evict') this.#forgottenMark = Math.max(this.#forgottenMark, account.readingMark);
-    },
-  });
+  readonly #idle: LRUCache<string, Book>;
   readonly #live = new Set<string>();
   #lastMark = 0;
   /** The newest reading that was forgotten: an account not known may have had one as new, so older ones are ignored. */
@@ -44,9 +36,19 @@ export class MemoryLedger implements Ledger {
   #savingBytes = 0;
   #uploads = 0;
 
-  /** @param nowMs a clock that never goes back, in milliseconds. */
-  constructor(nowMs: () => number) {
+  /**
+   * @param nowMs a clock that never goes back, in milliseconds.
+   * @param idleAccounts how many accounts without an upload are remembered for their last reading, at least 1; the
+   *   longest unused goes first.
+   */
+  constructor(nowMs: () => number, idleAccounts = 10_000) {
     this.#nowMs = nowMs;
+    this.#idle = new LRUCache({
+      max: idleAccounts,
+      dispose: ({ account }, _key, reason) => {
+        if (reason === 'evict') this.#forgottenMark = Math.max(this.#forgottenMark, account.readingMark);
+      },
+    });
   }
 
   async reserve(claim: Claim): Promise<Granted<Reservation>> {
