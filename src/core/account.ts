@@ -62,6 +62,11 @@ export function remainingBytes(account: Account, limits: AccountLimits): number 
   return Math.max(0, Math.min(totalRemaining(account, limits), savingRemaining(account, limits)));
 }
 
+/** Bytes that can be added and still be counted to the byte: sums are exact up to 2^53 - 1. Never negative. */
+export function countableBytes(account: Account): number {
+  return Math.max(0, Number.MAX_SAFE_INTEGER - countedBytes(account));
+}
+
 /**
  * Why `bytes` more cannot be reserved, or null if they can.
  * @param newUpload true when the reservation is a new one and so takes a place among `uploads`.

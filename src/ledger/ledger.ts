@@ -73,6 +73,7 @@ export interface UsageReading {
  * Limits come with each claim and are not kept: a change of configuration holds for the next claim.
  * What is stored under no total limit is not kept either. It makes the readings that began before it out of date: they
  * have no age and are not taken in any more, so that who counts under a limit later reads anew.
+ * An account counts to the byte up to 2^53 - 1; what would go beyond is refused as `saving`, enforced or not.
  * After a crash of the process the memory engine knows nothing; uploads died with it.
  */
 export interface Ledger {

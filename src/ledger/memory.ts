@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import {
   type Account,
+  countableBytes,
   emptyAccount,
   refusal,
   remainingBytes,
@@ -29,11 +30,11 @@ export class MemoryLedger implements Ledger {
   readonly #nowMs: () => number;
   readonly #busy = new Map<string, Book>();
   readonly #idle: LRUCache<string, Book>;
-  readonly #live = new Set<string>();
+  /** By id of a reservation that is not settled: its bytes. */
+  readonly #live = new Map<string, () => number>();
   #lastMark = 0;
   /** The newest reading that was forgotten: an account not known may have had one as new, so older ones are ignored. */
   #forgottenMark = 0;
-  #savingBytes = 0;
   #uploads = 0;
 
   /**
@@ -55,9 +56,10 @@ export class MemoryLedger implements Ledger {
     if (this.#live.has(claim.id)) throw new Error(`reservation ${claim.id} exists already`);
     const granted = this.#charge(claim, true);
     if ('refused' in granted) return granted;
-    this.#live.add(claim.id);
+    const reservation = this.#reservation(claim, granted.granted);
+    this.#live.set(claim.id, () => reservation.bytes);
     this.#uploads += 1;
-    return { ...granted, granted: this.#reservation(claim, granted.granted) };
+    return { ...granted, granted: reservation };
   }
 
   async beginReading(account: string): Promise<UsageReading> {
@@ -79,7 +81,9 @@ export class MemoryLedger implements Ledger {
   }
 
   savingBytes(): number {
-    return this.#savingBytes;
+    let bytes = 0;
+    for (const reserved of this.#live.values()) bytes += reserved();
+    return bytes;
   }
 
   uploads(): number {
@@ -120,6 +124,14 @@ export class MemoryLedger implements Ledger {
       const book = this.#open(account);
       const refused = refusal(book.account, limits, leastBytes, newUpload);
       if (refused !== null) overdrawn ??= { account, ...refused };
+      const countable = countableBytes(book.account);
+      if (leastBytes > countable) {
+        const most = Number.MAX_SAFE_INTEGER;
+        return {
+          refused: { account, limit: 'saving', requested: leastBytes, remaining: countable, allowed: most },
+        };
+      }
+      grantedBytes = Math.min(grantedBytes, countable);
       if (enforce) grantedBytes = Math.min(grantedBytes, remainingBytes(book.account, limits));
     }
     if (overdrawn !== null && enforce) return { refused: overdrawn };
@@ -127,7 +139,6 @@ export class MemoryLedger implements Ledger {
       const book = this.#open(account);
       this.#write(account, { ...book, account: withReserved(book.account, grantedBytes, newUpload) });
     }
-    this.#savingBytes += grantedBytes;
     return { granted: grantedBytes, overdrawn };
   }
 
@@ -150,7 +161,6 @@ export class MemoryLedger implements Ledger {
     }
     if (wasLive) this.#uploads -= 1;
     if (outcome !== 'unknown') {
-      this.#savingBytes -= bytes;
       this.#live.delete(claim.id);
     }
   }

@@ -140,6 +140,20 @@ export function describeLedger(name: string, makeLedger: (nowMs: () => number) =
         });
       }
 
+      it('is the last number that can be counted to the byte, where there is no other', async () => {
+        const most = Number.MAX_SAFE_INTEGER;
+        for (const enforce of [true, false]) {
+          const first = grantedOf(await ledger.reserve(claim(most, { enforce })));
+          assert.deepEqual(await ledger.reserve(claim(1, { enforce })), {
+            refused: { account: project, limit: 'saving', requested: 1, remaining: 0, allowed: most },
+          });
+          // another account is not hindered
+          await (await reserved(ledger, most, projectCharge({}, 'project:other'))).settle('released', 0);
+          await first.settle('released', 0);
+          assert.equal(ledger.savingBytes(), 0);
+        }
+      });
+
       it('0 lets an upload of nothing in, and not one byte', async () => {
         await reserved(ledger, 0, projectCharge({ totalBytes: 0, savingBytes: 0 }));
         assert.deepEqual(await ledger.reserve(claim(1, { charges: [projectCharge({ totalBytes: 0 })] })), {
