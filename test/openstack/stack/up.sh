@@ -98,6 +98,8 @@ project_name = service
 user_domain_name = Default
 project_domain_name = Default
 service_token_roles_required = True
+# by this name access rules of application credentials know Glance
+service_type = image
 [oslo_policy]
 policy_file = $e/policy.yaml
 policy_dirs = $e/policy.d

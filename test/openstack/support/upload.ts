@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { RawClient, type RawResponse } from '../../support/raw-client.ts';
+import { createImage } from './image.ts';
 import { type Bearer, identityHeaders } from './owner.ts';
 import { publish } from './secrets.ts';
 
@@ -86,6 +87,25 @@ export class Upload {
     if (this.#chunked && this.answered === null) await this.client.chunk('');
     return this.answer;
   }
+}
+
+/** Sends a whole body of zeros. */
+export async function put(request: UploadRequest, bytes: number): Promise<RawResponse> {
+  const upload = await Upload.begin(request);
+  await upload.send(bytes);
+  return await upload.finish();
+}
+
+/** Uploads into a new image, and resolves with the status and the image. */
+export async function putNew(
+  origin: string,
+  owner: Bearer,
+  bytes: number,
+  framing: Framing = 'Content-Length',
+): Promise<{ readonly status: number; readonly code: string; readonly imageId: string }> {
+  const imageId = await createImage(origin, owner);
+  const answer = await put({ origin, owner, imageId, ...framed(framing, bytes) }, bytes);
+  return { status: answer.status, code: problemCode(answer), imageId };
 }
 
 function answerText({ headers, body }: RawResponse): string {
