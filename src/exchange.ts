@@ -3,7 +3,7 @@ import { type AccessRecord, newRecord } from './access.ts';
 import type { Metrics } from './admin/metrics.ts';
 import type { Admission, Admitted } from './admission.ts';
 import type { Config } from './config/config.ts';
-import { GatewayError } from './core/errors.ts';
+import { type ErrorCode, GatewayError } from './core/errors.ts';
 import { forwardedFor } from './core/forwarded.ts';
 import { type BodyFraming, bodyFraming, uploadLength } from './core/framing.ts';
 import { checkHeaders, joinedHeader, requestHeaders, requestId } from './core/headers.ts';
@@ -11,13 +11,17 @@ import { classify, type Operation } from './core/operation.ts';
 import { asGatewayError, forward, upstreamOf, type Verdict } from './forward.ts';
 import { type Answer, errorAnswer, relayedAnswer, send } from './http/answer.ts';
 import type { Client } from './http/client.ts';
+import { openBody } from './http/client-body.ts';
 import type { Networks } from './http/networks.ts';
 import type { Passthrough } from './http/passthrough.ts';
 import type { Identified, Identity } from './identity/identity.ts';
 import type { ImageLookup } from './image-lookup.ts';
+import type { Imports, MeteredImport } from './imports.ts';
+import { type Judgement, judge } from './judgement.ts';
 import type { Lane } from './lanes/lane.ts';
 import { type Log, logAccess } from './log.ts';
 import type { Payers } from './payer.ts';
+import type { RateLimits } from './rate-limits.ts';
 import type { Registry, Upload } from './registry.ts';
 import type { Resolution } from './resolution.ts';
 import type { KnownImages } from './usage/known-images.ts';
@@ -29,8 +33,10 @@ export interface Services {
   readonly config: Config;
   readonly identity: Identity;
   readonly trustedProxies: Networks;
+  readonly rateLimits: RateLimits;
   readonly payers: Payers;
   readonly admission: Admission;
+  readonly imports: Imports;
   readonly lane: Lane;
   readonly registry: Registry;
   readonly passthrough: Passthrough;
@@ -50,6 +56,9 @@ interface Classified {
   readonly headers: readonly string[];
 }
 
+/** Codes of errors that say: nobody says who sends this. */
+const namesNobody: ReadonlySet<ErrorCode> = new Set(['identity-missing', 'token-missing']);
+
 interface Known extends Classified {
   /** Null where nobody has to pay. */
   readonly who: Identified | null;
@@ -64,7 +73,10 @@ export async function exchange(services: Services, client: Client): Promise<void
   const record = newRecord(requestId(client.headers) ?? `req-${randomUUID()}`, client.request.method ?? '');
   try {
     const classified = classifyRequest(services, client, record);
+    const { action } = classified.operation;
+    await services.rateLimits.byAddress(client, action, record.client);
     const known = await identify(services, client, classified, record);
+    await services.rateLimits.byOwner(client, action, known.who);
     if (isUpload(known.operation)) await upload(services, client, known, record);
     else await pass(services, client, known, record);
   } catch (thrown) {
@@ -104,19 +116,27 @@ function classifyRequest(services: Services, client: Client, record: AccessRecor
 }
 
 async function identify(
-  { identity }: Services,
+  { identity, payers, rateLimits }: Services,
   client: Client,
   classified: Classified,
   record: AccessRecord,
 ): Promise<Known> {
-  // who reads or deletes is for the API to judge; only who uploads has to pay here
-  if (!isUpload(classified.operation)) return { ...classified, who: null };
+  const { operation } = classified;
+  const mustPay = isUpload(operation) || (operation.action === 'import' && payers.matter);
+  // who reads or deletes is for the API to judge; only who uploads has to pay here, or is counted
+  if (!mustPay && !rateLimits.needOwner(client, operation.action)) return { ...classified, who: null };
   const { headers, peerAddress, request } = client;
-  const [path = ''] = classified.operation.target.split('?');
-  const who = await identity.identify({ headers, peerAddress, method: request.method ?? '', path });
-  record.user = who.user;
-  record.project = who.project;
-  return { ...classified, who };
+  const [path = ''] = operation.target.split('?');
+  try {
+    const who = await identity.identify({ headers, peerAddress, method: request.method ?? '', path });
+    record.user = who.user;
+    record.project = who.project;
+    return { ...classified, who };
+  } catch (error) {
+    // who is nobody has to be refused by the API, or may do this: versions are looked up without identity
+    if (mustPay || !(error instanceof GatewayError) || !namesNobody.has(error.code)) throw error;
+    return { ...classified, who: null };
+  }
 }
 
 async function upload(
@@ -228,26 +248,56 @@ async function settle(
   }
 }
 
-async function pass(
+async function pass(services: Services, client: Client, known: Known, record: AccessRecord): Promise<void> {
+  const { operation, framing, headers } = known;
+  const judged = await judge(services.config, client, operation, framing);
+  const streamed = judged === null ? openBody(client, framing, services.config.maxBodyBytes) : null;
+  const method = client.request.method ?? '';
+  const metered = await meterImport(services, client, known, judged, record);
+  if (metered === 'answered') return;
+  // until the API has said no, an import may be under way, whatever breaks
+  let begun = true;
+  try {
+    const passed = await services.passthrough.pass(
+      client,
+      { method, target: operation.target, headers, body: judged?.body ?? streamed },
+      async (status) => {
+        record.status = status;
+        const success = status >= 200 && status < 300;
+        begun = success || status >= 500;
+        if (operation.action === 'delete' && operation.image !== null && success) {
+          await cancelUploadsOf(services.registry, operation.image);
+        }
+      },
+    );
+    record.answeredBytes = passed.bytesToClient;
+  } finally {
+    if (begun) metered?.began();
+    else await metered?.refused();
+  }
+  record.receivedBytes = (judged ?? streamed)?.receivedBytes ?? 0;
+}
+
+/** Sets aside what an import adds. `answered`: the API has no such image for the caller, who was told so. */
+async function meterImport(
   services: Services,
   client: Client,
-  { operation, framing, headers }: Known,
+  { operation, headers, who }: Known,
+  judged: Judgement | null,
   record: AccessRecord,
-): Promise<void> {
-  if (client.expectsContinue) client.response.writeContinue();
-  const method = client.request.method ?? '';
-  const passed = await services.passthrough.pass(
-    client,
-    { method, target: operation.target, headers, framing },
-    async (status) => {
-      record.status = status;
-      if (operation.action === 'delete' && operation.image !== null && status >= 200 && status < 300) {
-        await cancelUploadsOf(services.registry, operation.image);
-      }
-    },
-  );
-  record.answeredBytes = passed.bytesToClient;
-  if (framing.kind === 'length') record.receivedBytes = framing.bytes;
+): Promise<MeteredImport | 'answered' | null> {
+  const { config, payers, imports } = services;
+  const { image } = operation;
+  const imported = judged?.imported ?? null;
+  if (imported === null || image === null || who === null || !payers.matter) return null;
+  const caller: Caller = { headers, project: who.project };
+  const paying = await payers.payer(image, who, caller);
+  if ('answer' in paying) {
+    await relay(services, client, paying.answer, record);
+    return 'answered';
+  }
+  record.project = paying.owner.project;
+  return await imports.admit(config, { image, imported, owner: paying.owner, caller });
 }
 
 /** The image is gone: its uploads end, and the deleter's answer waits until their bytes are back, but not for ever. */

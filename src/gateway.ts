@@ -22,6 +22,7 @@ import { refuseUpgrade, Upgrades } from './http/upgrade.ts';
 import { Cloud } from './identity/cloud.ts';
 import type { ServiceAccount } from './identity/service-account.ts';
 import { ImageLookup, type Operator } from './image-lookup.ts';
+import { Imports, ImportWatches } from './imports.ts';
 import { StreamLane } from './lanes/stream.ts';
 import { MemoryLedger } from './ledger/memory.ts';
 import { KeystoneLimits } from './limits/keystone-limits.ts';
@@ -31,6 +32,7 @@ import { GlanceUsageLimits } from './limits/usage-limits.ts';
 import type { Log } from './log.ts';
 import { Orphans } from './orphans.ts';
 import { Payers } from './payer.ts';
+import { RateLimits } from './rate-limits.ts';
 import { Registry } from './registry.ts';
 import { Resolution } from './resolution.ts';
 import { GlanceUsage } from './usage/glance.ts';
@@ -48,12 +50,14 @@ export class Gateway {
   readonly #registry = new Registry();
   readonly #knownImages = new KnownImages();
   readonly #resolution: Resolution;
+  readonly #importWatches: ImportWatches;
   readonly #metrics: Metrics;
   readonly #listeners: Listener[];
   readonly #admin: AdminServer;
   #cloud: Cloud;
   #services: Services;
   #orphans: Orphans;
+  #rateLimits: RateLimits | null = null;
   #upgrades: Upgrades;
   #health: Health;
   #draining = false;
@@ -63,11 +67,13 @@ export class Gateway {
   constructor(config: Config, log: Log, version: string) {
     this.#log = log;
     this.#resolution = new Resolution(log);
+    this.#importWatches = new ImportWatches(log);
     this.#metrics = new Metrics(
       {
         savingBytes: () => this.#ledger.savingBytes(),
         uploadsInFlight: () => this.#registry.size,
         uploadsUnresolved: () => this.#resolution.size,
+        importsWatched: () => this.#importWatches.size,
         connections: () => this.#listeners.reduce((sum, { connections }) => sum + connections, 0),
         upstreamHealthy: () => this.#health.healthy,
         orphans: () => this.#orphans.report.orphans.length,
@@ -198,6 +204,7 @@ export class Gateway {
     this.#health.stop();
     this.#orphans.stop();
     this.#resolution.stop();
+    this.#importWatches.stop();
     await this.#admin.close().catch(() => {});
     await Promise.all([this.#services.passthrough.destroy(), this.#cloud.destroy()]);
   }
@@ -229,18 +236,26 @@ export class Gateway {
       knowsProjects: identity.knowsProjects,
       adminRoles: config.identity.adminRoles,
     });
+    this.#rateLimits = new RateLimits(
+      config.rateLimits,
+      ({ action, per }) => this.#metrics.rateRefusal(action, per),
+      this.#rateLimits,
+    );
+    const admission = new Admission(this.#ledger, readings, this.#limitsOf(config, ask), {
+      refused: ({ account, limit, requested, remaining }, mode) => {
+        this.#metrics.quotaRefusal(limit, mode);
+        this.#log.info({ account, limit, requested, remaining, mode }, 'limit met');
+      },
+      operation: (operation, outcome) => this.#metrics.ledgerOperation(operation, outcome),
+    });
     const services: Services = {
       config,
       identity,
       payers,
       trustedProxies: new Networks(config.trustedProxies),
-      admission: new Admission(this.#ledger, readings, this.#limitsOf(config, ask), {
-        refused: ({ account, limit, requested, remaining }, mode) => {
-          this.#metrics.quotaRefusal(limit, mode);
-          this.#log.info({ account, limit, requested, remaining, mode }, 'limit met');
-        },
-        operation: (operation, outcome) => this.#metrics.ledgerOperation(operation, outcome),
-      }),
+      rateLimits: this.#rateLimits,
+      admission,
+      imports: new Imports(ask, lookup, admission, this.#knownImages, this.#importWatches),
       lane: new StreamLane(),
       registry: this.#registry,
       passthrough,

@@ -12,6 +12,10 @@ export interface ImageRecord {
   readonly owner: string | null;
   /** Null while there are no bytes. */
   readonly sizeBytes: number | null;
+  /** Ids of the stores that hold it; empty where the API does not tell. */
+  readonly stores: readonly string[];
+  /** True while the API itself brings in data (glance.md §1.1: `os_glance_import_task` and its relatives). */
+  readonly importing: boolean;
 }
 
 /** A question to the API in the gateway's own name, for an image of anybody. */
@@ -58,7 +62,10 @@ export class ImageLookup {
   ): Promise<{ readonly image: ImageRecord } | { readonly answer: Fetched }> {
     const lookup = this.#status;
     if (lookup === null) throw new Error('the profile does not say how an image is looked up');
-    const answer = await this.#ask(lookup.path.replace('{image}', image), caller);
+    const answer = await this.#ask(
+      lookup.path.replace('{image}', () => image),
+      caller,
+    );
     if (answer.status !== 200) return { answer };
     const record = z.record(z.string(), z.unknown()).parse(JSON.parse(answer.body.toString('utf8')));
     const owner = lookup.owner === null ? null : record[lookup.owner];
@@ -67,6 +74,11 @@ export class ImageLookup {
         status: String(record[lookup.field]),
         owner: typeof owner === 'string' && owner !== '' ? owner : null,
         sizeBytes: typeof record.size === 'number' ? record.size : null,
+        stores: listOf(record.stores),
+        importing:
+          record[lookup.field] === 'importing' ||
+          typeof record.os_glance_import_task === 'string' ||
+          listOf(record.os_glance_importing_to_stores).length > 0,
       },
     };
   }
@@ -80,6 +92,22 @@ export class ImageLookup {
       return looked.answer.status === 401 ? await this.#stateForOperator(image) : 'undecided';
     } catch {
       return 'undecided';
+    }
+  }
+
+  /** What became of an import; `running` also when the API cannot be asked. Never throws. */
+  async importState(image: string, caller: Caller): Promise<'running' | 'ended' | 'gone'> {
+    try {
+      let looked = await this.record(image, caller);
+      let believed = true;
+      if ('answer' in looked && looked.answer.status === 401 && this.#operator !== null) {
+        looked = await this.record(image, await this.#operator.caller());
+        believed = await this.#operator.seesEverything();
+      }
+      if ('image' in looked) return looked.image.importing ? 'running' : 'ended';
+      return believed && isGone(looked.answer) ? 'gone' : 'running';
+    } catch {
+      return 'running';
     }
   }
 
@@ -99,5 +127,9 @@ export class ImageLookup {
     return sizeBytes === null ? 'undecided' : 'stored';
   }
 }
+
+/** Glance writes lists of stores with commas. */
+const listOf = (value: unknown): string[] =>
+  typeof value === 'string' && value !== '' ? value.split(',') : [];
 
 const isGone = ({ status }: Fetched): boolean => status === 404 || status === 410;

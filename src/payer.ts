@@ -27,6 +27,11 @@ export class Payers {
     this.#options = options;
   }
 
+  /** True where it matters who pays for stored bytes. */
+  get matter(): boolean {
+    return this.#options.limitsStored;
+  }
+
   /**
    * Looks the image up, where that can matter. `answer` is the API's word that the caller has no such image.
    * @throws GatewayError `image-foreign`, `owner-missing`, `usage-unavailable`.

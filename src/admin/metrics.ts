@@ -1,12 +1,14 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry as PromRegistry } from 'prom-client';
 import type { AccessRecord } from '../access.ts';
 import { endings } from '../core/endings.ts';
+import type { RateRule } from '../core/rate-limit.ts';
 
 /** What the gauges show at the moment they are asked. */
 export interface Gauges {
   savingBytes(): number;
   uploadsInFlight(): number;
   uploadsUnresolved(): number;
+  importsWatched(): number;
   connections(): number;
   upstreamHealthy(): boolean;
   orphans(): number;
@@ -25,6 +27,7 @@ export class Metrics {
   readonly #earlyAnswers: Counter<'status' | 'delivered'>;
   readonly #ledgerOperations: Counter<'operation' | 'outcome'>;
   readonly #quotaRefusals: Counter<'limit' | 'mode'>;
+  readonly #rateRefusals: Counter<'action' | 'per'>;
   readonly #usageReadings: Counter<'outcome'>;
   readonly #identityChecks: Counter<'outcome'>;
   readonly #droppedConnections: Counter;
@@ -50,6 +53,9 @@ export class Metrics {
       'sluice_uploads_unresolved',
       'Uploads that are over, but whose outcome the API has not told yet.',
       () => gauges.uploadsUnresolved(),
+    );
+    gauge('sluice_imports_watched', 'Imports of the API that are watched until they end.', () =>
+      gauges.importsWatched(),
     );
     gauge('sluice_connections', 'Open connections of clients.', () => gauges.connections());
     gauge('sluice_upstream_healthy', '1 while the upstream passes its health checks, else 0.', () =>
@@ -103,6 +109,12 @@ export class Metrics {
       labelNames: ['limit', 'mode'],
       registers,
     });
+    this.#rateRefusals = new Counter({
+      name: 'sluice_rate_refusals_total',
+      help: 'Requests refused because too many came, by the limit that they met.',
+      labelNames: ['action', 'per'],
+      registers,
+    });
     this.#usageReadings = new Counter({
       name: 'sluice_usage_readings_total',
       help: 'Readings of stored bytes from the API.',
@@ -151,6 +163,10 @@ export class Metrics {
 
   quotaRefusal(limit: 'total' | 'saving' | 'uploads', mode: 'enforce' | 'log'): void {
     this.#quotaRefusals.inc({ limit, mode });
+  }
+
+  rateRefusal(action: RateRule['action'], per: RateRule['per']): void {
+    this.#rateRefusals.inc({ action, per });
   }
 
   usageReading(outcome: 'read' | 'failed'): void {

@@ -1,4 +1,6 @@
+import type { ImportWay } from '../core/import-request.ts';
 import type { Profile } from '../core/profile.ts';
+import type { RateRule } from '../core/rate-limit.ts';
 
 /** Where a listener waits: a TCP address or the path of a unix socket. */
 export type ListenAddress = { readonly host: string; readonly port: number } | { readonly path: string };
@@ -12,6 +14,8 @@ export interface Limits {
   /** Uploads at once. */
   readonly uploads: number;
 }
+
+export type ImportRule = 'pass' | 'unless-limited' | 'refuse';
 
 export interface LimitRule extends Limits {
   readonly per: 'project' | 'user';
@@ -28,6 +32,8 @@ export interface Config {
   readonly clientSocketTimeoutMs: number;
   readonly clientHeaderTimeoutMs: number;
   readonly maxConnections: number;
+  /** The largest body of a request that is no upload. */
+  readonly maxBodyBytes: number;
   /** How long and how much of a refused body is read and thrown away so that the client can read the answer. */
   readonly lingering: { readonly timeMs: number; readonly bytes: number };
   /** CIDRs (or single addresses) whose X-Forwarded-For is believed. */
@@ -106,6 +112,9 @@ export interface Config {
   };
   /** How images that were left in `saving` are looked for. */
   readonly orphans: { readonly intervalMs: number; readonly leastAgeMs: number };
+  /** What becomes of each way of bringing in data round the gateway; `unless-limited` where no project has a total. */
+  readonly import: Readonly<Record<ImportWay, ImportRule>>;
+  readonly rateLimits: readonly RateRule[];
   readonly log: {
     readonly level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
     readonly access: boolean;

@@ -17,6 +17,7 @@ export const findConflicts = (settings: Settings, left: readonly Path[]): Findin
     ...frames(settings),
     ...limits(settings),
     ...cloudLimits(settings),
+    ...rates(settings),
     ...addresses(settings),
     ...headers(settings),
   ].filter(
@@ -79,6 +80,18 @@ function* cloudLimits({ quota, identity }: Settings): Generator<Conflict> {
         'usage tells the limits of a project, and with identity.source none there is none',
       ),
     };
+  }
+}
+
+function* rates({ rate_limits: rules }: Settings): Generator<Conflict> {
+  for (const [index, { action, per, interval }] of rules.entries()) {
+    const first = rules.findIndex(
+      (other) => other.action === action && other.per === per && other.interval === interval,
+    );
+    if (first === index) continue;
+    const path = ['rate_limits', index];
+    const message = about(path, `limits what rate_limits[${first}] limits, in the same interval`);
+    yield { path, with: [['rate_limits', first]], message };
   }
 }
 

@@ -195,6 +195,7 @@ function configOf(
     clientSocketTimeoutMs: settings.client_socket_timeout,
     clientHeaderTimeoutMs: settings.client_header_timeout,
     maxConnections: settings.max_connections,
+    maxBodyBytes: settings.max_body,
     lingering: { timeMs: lingering.time, bytes: lingering.bytes },
     trustedProxies: settings.trusted_proxies,
     shutdownGraceMs: settings.shutdown_grace,
@@ -268,6 +269,20 @@ function configOf(
       },
     },
     orphans: { intervalMs: settings.orphans.interval, leastAgeMs: settings.orphans.min_age },
+    import: {
+      'glance-direct': settings.import.glance_direct,
+      'web-download': settings.import.web_download,
+      'copy-image': settings.import.copy_image,
+      'glance-download': settings.import.glance_download,
+      tasks: settings.import.tasks,
+      locations: settings.import.locations,
+    },
+    rateLimits: settings.rate_limits.map(({ action, per, requests, interval }) => ({
+      action,
+      per,
+      requests,
+      intervalMs: interval,
+    })),
     log: settings.log,
   };
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { actions } from '../core/profile.ts';
 import { defaultChunkBytes, KiB, MiB } from '../core/units.ts';
 import {
   address,
@@ -63,6 +64,10 @@ const perAccount = {
   saving: option(size(), 0, 'Bytes in flight; 0 = no limit.'),
   uploads: option(count(), 0, 'Uploads at once; 0 = no limit.'),
 };
+
+/** What becomes of data that goes round the gateway. */
+const importRule = (written: 'pass' | 'unless-limited' | 'refuse', sentence: string) =>
+  option(choice(['pass', 'unless-limited', 'refuse']), written, sentence);
 
 export const serverKinds = ['eventlet', 'uwsgi', 'generic'] as const;
 
@@ -131,6 +136,12 @@ export const options = mapping({
     count(),
     10_000,
     'Connections of clients at once, over all listeners; 0 = no limit.',
+  ),
+  max_body: option(
+    size(),
+    '1MiB',
+    'The largest body of a request that is no upload; 0 = no limit. What the gateway has to read itself ' +
+      '(`import`) is then held to 1MiB.',
   ),
   lingering: option(
     mapping({
@@ -386,6 +397,23 @@ export const options = mapping({
     {},
     'What uploads may take.',
   ),
+  import: option(
+    mapping({
+      glance_direct: importRule('pass', 'Import of what was staged through the gateway.'),
+      web_download: importRule('unless-limited', 'Import from an address on the web, fetched by the API.'),
+      copy_image: importRule('pass', 'Copies of an image to more stores.'),
+      glance_download: importRule('unless-limited', 'Import from another region’s image API.'),
+      tasks: importRule('unless-limited', 'The tasks of old (`POST /v2/tasks`).'),
+      locations: importRule(
+        'unless-limited',
+        'Locations added to or changed in an image, by `POST .../locations` or `PATCH`. ' +
+          'Nova’s snapshots on RBD need `pass`.',
+      ),
+    }),
+    {},
+    'Ways by which data comes into the API round the gateway: `pass` lets one through, `refuse` answers 403, ' +
+      '`unless-limited` lets it through where no project has a `total` that is enforced.',
+  ),
   ledger: option(
     mapping({
       type: option(
@@ -420,14 +448,20 @@ export const options = mapping({
   rate_limits: option(
     list(
       mapping({
-        action: text('action').describe('What is limited, e.g. `create`.'),
-        per: choice(['project', 'user', 'address']).describe('Whose requests are added up.'),
+        action: choice(['any', ...actions.filter((action) => action !== 'forbid')]).describe(
+          'What is limited: the action of a route (docs/glance.md), `pass` for the others, or `any`.',
+        ),
+        per: choice(['project', 'user', 'address']).describe(
+          'Whose requests are added up. An IPv6 address counts with its whole /64; who has no identity counts by address only.',
+        ),
         requests: count({ min: 1 }).describe('Requests in each `interval`.'),
-        interval: duration({ min: 1 }).describe('The time in which `requests` may come.'),
+        interval: duration({ min: 1 }).describe(
+          'The time in which `requests` may come; it begins with the first of them.',
+        ),
       }),
-    ).max(0, { error: 'limits of the rate of requests are not built yet' }),
+    ),
     [],
-    'Limits of requests. Only an empty list: not built yet.',
+    'Limits of requests; what is over is answered 429. Preflights of browsers are not counted.',
   ),
   log: option(
     mapping({

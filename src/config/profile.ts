@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { actions, type Profile } from '../core/profile.ts';
+import { actions, imageActions, type Profile } from '../core/profile.ts';
 import { about, inspect } from './inspection.ts';
 import { choice, count, flag, headerName, list, mapping, text } from './scalars.ts';
 import type { Finding, Path } from './source.ts';
@@ -43,9 +43,6 @@ const expression = () => {
     encode: ({ source }) => source,
   });
 };
-
-/** The actions whose image must be known: what is uploaded, and what a delete cancels. */
-const meteredActions: readonly string[] = ['upload', 'stage', 'delete'];
 
 const hasImage = (path: string): boolean => path.split('/').includes('{image}');
 
@@ -125,7 +122,7 @@ function* routeConflicts(routes: z.output<typeof profileSchema>['routes']): Gene
   const seen = new Map<string, number>();
   for (const [index, { method, path, action }] of routes.entries()) {
     const at: Path = ['routes', index, 'path'];
-    if (meteredActions.includes(action) && !hasImage(path)) {
+    if (imageActions.includes(action) && !hasImage(path)) {
       yield { path: at, message: about(at, `a route of action ${action} needs {image} in its path`) };
     }
     const form = `${method} ${path.replaceAll(/\{[^}]*\}/g, '{}')}`;

@@ -26,7 +26,7 @@ export interface Refusal {
  */
 export interface Account {
   readonly storedBytes: number;
-  /** Mark of the reading that `storedBytes` comes from; 0 = never read. */
+  /** A reading that began at this mark or before is ignored: that of the one held, or later. 0 = never read. */
   readonly readingMark: number;
   readonly savingBytes: number;
   readonly uploads: number;
@@ -115,6 +115,11 @@ export function withStored(
   return storedBytes === 0
     ? released
     : { ...released, unread: [...account.unread, { bytes: storedBytes, endMark }] };
+}
+
+/** Something was stored at `endMark` that `unread` does not keep: only a reading that begins later tells of it. */
+export function withReadingOutdated(account: Account, endMark: number): Account {
+  return { ...account, readingMark: endMark };
 }
 
 /** Takes a reading in. One that began before the reading already held is older news and is ignored. */

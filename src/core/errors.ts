@@ -37,6 +37,10 @@ export const errorKinds = {
   'length-invalid': kind(400, 'client', 'The declared size is not a size'),
   'size-mismatch': kind(400, 'client', 'The body does not have the declared size'),
   'body-invalid': kind(400, 'client', 'The body is not framed as HTTP demands'),
+  'body-too-large': kind(413, 'client', 'The body of the request is larger than it may be'),
+  'body-not-json': kind(400, 'client', 'The body is not JSON that everybody reads alike'),
+  'import-invalid': kind(400, 'client', 'The import call does not say what to import'),
+  'import-refused': kind(403, 'client', 'This way of bringing in data is not offered here'),
   'identity-missing': kind(401, 'client', 'The request does not say who pays for the upload'),
   'token-missing': kind(401, 'client', 'The request has no token'),
   'token-invalid': kind(401, 'client', 'The token is not valid'),
@@ -50,6 +54,7 @@ export const errorKinds = {
   'too-large': kind(413, 'client', 'The upload is larger than any upload may be'),
   'quota-exceeded': kind(413, 'client', 'The upload does not fit in the quota'),
   'saving-exceeded': kind(413, 'client', 'Too many bytes are being uploaded at once', true),
+  'rate-exceeded': kind(429, 'client', 'Too many requests came in too short a time', true),
   'uploads-exceeded': kind(429, 'client', 'Too many uploads are under way at once', true),
   'image-deleted': kind(410, 'client', 'The image was deleted during the upload'),
   cancelled: kind(409, 'operator', 'An operator cancelled the upload'),
@@ -67,7 +72,10 @@ export const errorKinds = {
 
 export type ErrorCode = keyof typeof errorKinds;
 
-/** What a problem document may say beyond its code. All numbers are bytes, or uploads for `uploads-exceeded`. */
+/**
+ * What a problem document may say beyond its code. All numbers are bytes, but uploads for `uploads-exceeded` and
+ * requests for `rate-exceeded`.
+ */
 export interface ErrorFacts {
   readonly requested?: number;
   readonly remaining?: number;
@@ -98,6 +106,7 @@ export class GatewayError extends Error {
   /**
    * @param detail one sentence about this occurrence: what was wrong and where. It is sent to the
    *   client, so it holds nothing that the client did not say itself or may not know.
+   * @param more.retryAfterSeconds where more is known than that waiting may help; whole, at least 1.
    */
   constructor(
     code: ErrorCode,
@@ -106,6 +115,7 @@ export class GatewayError extends Error {
       readonly ending?: Ending;
       readonly facts?: ErrorFacts;
       readonly cause?: unknown;
+      readonly retryAfterSeconds?: number;
       readonly headers?: readonly string[];
     } = {},
   ) {
@@ -114,7 +124,7 @@ export class GatewayError extends Error {
     this.code = code;
     this.status = status;
     this.source = source;
-    this.retryAfterSeconds = retryable ? retryAfterSeconds : null;
+    this.retryAfterSeconds = more.retryAfterSeconds ?? (retryable ? retryAfterSeconds : null);
     this.ending = more.ending ?? null;
     this.facts = more.facts ?? {};
     this.headers = more.headers ?? [];

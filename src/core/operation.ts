@@ -1,6 +1,6 @@
 import { GatewayError } from './errors.ts';
 import { parseTarget, type RequestTarget } from './path.ts';
-import type { Action, Profile, Route } from './profile.ts';
+import { type Action, guardedActions, imageActions, type Profile, type Route } from './profile.ts';
 
 /** What a request means to the gateway, and what of it goes upstream. */
 export interface Operation {
@@ -8,7 +8,7 @@ export interface Operation {
   readonly action: Action;
   /** The path pattern of the route that matched, or `other`: few enough to be a label of metrics. */
   readonly route: string;
-  /** The canonical id of the image. Null where the route has none, or where an unmetered one names something else. */
+  /** The canonical id of the image. Null where the route has none, or where one that is only passed on names something else. */
   readonly image: string | null;
   /**
    * Path and query to send upstream: exactly what was matched against the table, never another spelling of it.
@@ -27,10 +27,6 @@ export interface RequestHead {
   /** All `Accept` fields joined with commas, as the API will read them. */
   readonly accept: string | undefined;
 }
-
-/** Actions that the gateway acts upon itself, and so may meet under their one canonical path only. */
-const guardedActions: ReadonlySet<Action> = new Set(['upload', 'stage', 'import', 'delete', 'forbid']);
-const metered = (action: Action): boolean => guardedActions.has(action) && action !== 'forbid';
 
 /**
  * Says what a request is, by the profile's closed table of canonical paths.
@@ -145,7 +141,7 @@ export class Router {
     const loosened = this.#loosened(given.path, segments);
     if (loosened === null) return;
     const loose = find(this.#loose, loosened, method);
-    if (loose !== null && loose !== strict && guardedActions.has(loose.route.action)) {
+    if (loose !== null && loose !== strict && guardedActions.includes(loose.route.action)) {
       throw new GatewayError(
         'target-ambiguous',
         `The path looks like ${loose.route.path} but is not spelt so.`,
@@ -174,7 +170,7 @@ export class Router {
     const id = segments[imageIndex] ?? '';
     const canonical = this.#profile.imageIdCase === 'lower' ? id.toLowerCase() : id;
     const wellFormed = this.#imageId.test(canonical);
-    if (!metered(route.action)) return wellFormed && id === canonical ? id : null;
+    if (!imageActions.includes(route.action)) return wellFormed && id === canonical ? id : null;
     if (!wellFormed) throw new GatewayError('image-id-malformed', 'No image of this API has such an id.');
     // whatever the profile's pattern allows: an escape or a parameter is a second spelling of the same id
     if (id !== canonical || /[%;]/.test(id)) {
@@ -210,7 +206,7 @@ function compileRoute(route: Route, order: number): CompiledRoute {
   const imageIndex = segments.indexOf('{image}');
   if (imageIndex !== segments.lastIndexOf('{image}'))
     throw new Error(`route ${route.path}: {image} stands twice`);
-  if (imageIndex === -1 && metered(route.action)) {
+  if (imageIndex === -1 && imageActions.includes(route.action)) {
     throw new Error(`route ${route.path}: action ${route.action} needs {image} in the path`);
   }
   return { route, order, segments, imageIndex };

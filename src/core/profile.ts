@@ -1,12 +1,16 @@
 /**
  * What a route means to the gateway.
- * `upload` and `stage` are metered; `delete` cancels the uploads of its image; `forbid` is refused;
+ * `upload` and `stage` are metered; `delete` cancels the uploads of its image; `import`, `update`, `locations` and
+ * `task` may bring in data that goes round the gateway, so their bodies are judged; `forbid` is refused;
  * the others are passed through and named in logs and metrics.
  */
 export const actions = [
   'upload',
   'stage',
   'import',
+  'update',
+  'locations',
+  'task',
   'delete',
   'download',
   'create',
@@ -15,6 +19,12 @@ export const actions = [
 ] as const;
 
 export type Action = (typeof actions)[number];
+
+/** Actions whose image must be known: their routes have `{image}`, and take it in its canonical form only. */
+export const imageActions: readonly Action[] = ['upload', 'stage', 'import', 'update', 'locations', 'delete'];
+
+/** Actions that the gateway acts upon itself, and so may meet under their one canonical path only. */
+export const guardedActions: readonly Action[] = [...imageActions, 'task', 'forbid'];
 
 export interface Route {
   /** An HTTP method in capitals, or `*` for any. */

@@ -41,6 +41,15 @@ export function parseDuration(value: unknown): number | null {
   return ms === 0 && exactMs > 0 ? 1 : ms;
 }
 
+/**
+ * @param mostBytes the most that is allowed, in bytes.
+ * @throws RangeError for anything but a whole number from 0 to that: NaN would make every later comparison false.
+ */
+export function assertBytes(what: string, bytes: number, mostBytes: number = Number.MAX_SAFE_INTEGER): void {
+  if (Number.isSafeInteger(bytes) && bytes >= 0 && bytes <= mostBytes) return;
+  throw new RangeError(`${what}: ${bytes} is no number of bytes from 0 to ${mostBytes}`);
+}
+
 function scaled(value: unknown, units: Readonly<Record<string, number>>, plainUnit: string): number | null {
   if (typeof value !== 'string') return null;
   const match = /^(\d+(?:\.\d+)?) ?([A-Za-z]*)$/.exec(value.trim());

@@ -61,7 +61,7 @@ export async function send(
   // for a body that came along with its head
   await Promise.resolve();
   const early = !request.complete;
-  const headers = [...answer.headers];
+  const headers = [...answer.headers, ...client.answerFields];
   // RFC 9110 §8.6: no Content-Length with 204, and 304 tells about another body than the one it has
   if (answer.status !== 204 && answer.status !== 304) {
     headers.push('Content-Length', String(answer.body.length));

@@ -21,6 +21,8 @@ export interface Client {
   /** True if the client waits for `100 Continue` before it sends its body. */
   readonly expectsContinue: boolean;
   readonly options: ClientOptions;
+  /** Added to the answer, whoever makes it: a flat raw list. */
+  readonly answerFields: string[];
   /** Told when the rest of the request cannot be parsed; set while somebody carries its body. */
   onBroken: ((error: GatewayError) => void) | null;
   /** The rest of the request cannot be parsed, so nothing more can be read from this connection. */

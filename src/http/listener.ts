@@ -124,6 +124,7 @@ export class Listener {
       peerAddress: peerAddress(socket),
       expectsContinue,
       options,
+      answerFields: [],
       onBroken: null,
       broken: false,
     };
@@ -142,7 +143,8 @@ export class Listener {
     const client = this.#current.get(socket);
     if (client !== undefined && !client.request.complete) {
       client.broken = true;
-      const cut = error.code === 'HPE_INVALID_EOF_STATE';
+      // what is not the parser's complaint is the connection's: ECONNRESET, EPIPE
+      const cut = error.code === 'HPE_INVALID_EOF_STATE' || !error.code?.startsWith('HPE_');
       const reason = cut
         ? new GatewayError('client-gone', 'The connection was closed in the middle of the body.', {
             ending: 'client-gone',

@@ -1,10 +1,10 @@
 import { pipeline } from 'node:stream/promises';
 import { Pool } from 'undici';
-import type { BodyFraming } from '../core/framing.ts';
 import { responseHeaders } from '../core/headers.ts';
 import { KiB } from '../core/units.ts';
 import { ask, type Fetched, rawList } from './ask.ts';
 import type { Client } from './client.ts';
+import type { ClientBody } from './client-body.ts';
 import { upstreamError } from './upstream-error.ts';
 
 export interface PassthroughOptions {
@@ -20,7 +20,8 @@ export interface PassedRequest {
   readonly method: string;
   readonly target: string;
   readonly headers: readonly string[];
-  readonly framing: BodyFraming;
+  /** Held whole, on its way, or none. */
+  readonly body: Buffer | ClientBody | null;
 }
 
 /** What came of a request that was passed through. Bytes are those of bodies. */
@@ -61,9 +62,11 @@ export class Passthrough {
     const onClose = (): void => gone.abort();
     response.once('close', onClose);
     try {
-      const answer = await this.#request(client, request, gone.signal);
+      const answer = await this.#request(request, gone.signal);
       await beforeAnswer(answer.statusCode);
-      const headers = responseHeaders(answer.headers, { contentLength: true });
+      // RFC 9110 §8.6: a 204 has none, whatever Glance says
+      const headers = responseHeaders(answer.headers, { contentLength: answer.statusCode !== 204 });
+      headers.push(...client.answerFields);
       if (!client.request.complete || !options.httpKeepalive) headers.push('Connection', 'close');
       response.writeHead(answer.statusCode, headers);
       response.flushHeaders();
@@ -102,9 +105,10 @@ export class Passthrough {
     await this.#pool.destroy();
   }
 
-  async #request(client: Client, { method, target, headers, framing }: PassedRequest, signal: AbortSignal) {
+  async #request({ method, target, headers, body: sentBody }: PassedRequest, signal: AbortSignal) {
     const sent = [...headers];
-    if (framing.kind === 'length') sent.push('Content-Length', String(framing.bytes));
+    const lengthBytes = Buffer.isBuffer(sentBody) ? sentBody.length : (sentBody?.lengthBytes ?? null);
+    if (lengthBytes !== null) sent.push('Content-Length', String(lengthBytes));
     try {
       const {
         statusCode,
@@ -114,10 +118,7 @@ export class Passthrough {
         method,
         path: target,
         headers: sent,
-        body:
-          framing.kind === 'none' || (framing.kind === 'length' && framing.bytes === 0)
-            ? null
-            : client.request,
+        body: sentBody,
         signal,
         responseHeaders: 'raw',
       });

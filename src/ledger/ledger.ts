@@ -8,7 +8,7 @@ export interface Charge {
   readonly limits: AccountLimits;
   /**
    * True for the account that pays for stored bytes too (the project): there a stored upload stays
-   * counted until a reading that began later includes it. False: the bytes go when the upload ends.
+   * counted until a reading that began later includes it, if there is a total limit. False: the bytes go when the upload ends.
    */
   readonly paysForStored: boolean;
 }
@@ -40,6 +40,7 @@ export interface Reservation {
   /**
    * Sets `bytes` more aside, at least `leastBytes`, in all accounts or in none.
    * The result is how many were granted. A settled reservation grows no more and throws.
+   * @throws RangeError as `reserve` does.
    * @param enforce as in the claim.
    */
   grow(bytes: number, leastBytes: number, enforce: boolean): Promise<Granted<number>>;
@@ -47,13 +48,17 @@ export interface Reservation {
    * Ends the reservation, once: settling again is harmless and changes nothing. After `unknown`, which frees the
    * upload's place but keeps its bytes, one settle with `stored` or `released` follows.
    * @param storedBytes what the API stored; at most `bytes`. Only looked at for `stored`.
+   * @throws RangeError where `storedBytes` is not that; the reservation stands as before.
    */
   settle(outcome: Outcome, storedBytes: number): Promise<void>;
 }
 
 /** A reading of an account's stored bytes that has begun and not ended. */
 export interface UsageReading {
-  /** @param storedBytes what the API says; a reading that began before one already taken in is ignored. */
+  /**
+   * @param storedBytes what the API says; a reading that began before one already taken in is ignored.
+   * @throws RangeError where it is no number of bytes; nothing is taken in.
+   */
   end(storedBytes: number): Promise<void>;
 }
 
@@ -66,12 +71,15 @@ export interface UsageReading {
  * Operations on one account are totally ordered, and a usage reading has a place in that order
  * where it *begins*: it replaces exactly what ended before that.
  * Limits come with each claim and are not kept: a change of configuration holds for the next claim.
+ * What is stored under no total limit is not kept either. It makes the readings that began before it out of date: they
+ * have no age and are not taken in any more, so that who counts under a limit later reads anew.
  * After a crash of the process the memory engine knows nothing; uploads died with it.
  */
 export interface Ledger {
+  /** @throws RangeError where `bytes` or `leastBytes` are no number of bytes, or the least is more than what is wanted. */
   reserve(claim: Claim): Promise<Granted<Reservation>>;
   beginReading(account: string): Promise<UsageReading>;
-  /** Milliseconds since the newest reading of the account was taken in, or null if there was none. */
+  /** Milliseconds since the newest reading of the account was taken in, or null if there is none that is up to date. */
   readingAgeMs(account: string): Promise<number | null>;
   /** Reserved and not yet settled, over all accounts' uploads, in bytes. Each upload is counted once. */
   savingBytes(): number;

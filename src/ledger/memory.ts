@@ -5,20 +5,19 @@ import {
   refusal,
   remainingBytes,
   withReading,
+  withReadingOutdated,
   withReleased,
   withReserved,
   withStored,
   withUploadEnded,
 } from '../core/account.ts';
 import type { Outcome } from '../core/endings.ts';
+import { assertBytes } from '../core/units.ts';
 import type { Claim, Granted, Ledger, RefusedClaim, Reservation, UsageReading } from './ledger.ts';
-
-/** Accounts without an upload that are remembered for their last reading; the longest unused goes first. */
-const idleAccounts = 10_000;
 
 interface Book {
   account: Account;
-  /** By the ledger's clock, when the newest reading was taken in; null = never. */
+  /** By the ledger's clock, when the newest reading was taken in; null = never, or it is out of date. */
   readAtMs: number | null;
 }
 
@@ -29,12 +28,7 @@ interface Book {
 export class MemoryLedger implements Ledger {
   readonly #nowMs: () => number;
   readonly #busy = new Map<string, Book>();
-  readonly #idle = new LRUCache<string, Book>({
-    max: idleAccounts,
-    dispose: ({ account }, _key, reason) => {
-      if (reason === 'evict') this.#forgottenMark = Math.max(this.#forgottenMark, account.readingMark);
-    },
-  });
+  readonly #idle: LRUCache<string, Book>;
   readonly #live = new Set<string>();
   #lastMark = 0;
   /** The newest reading that was forgotten: an account not known may have had one as new, so older ones are ignored. */
@@ -42,9 +36,19 @@ export class MemoryLedger implements Ledger {
   #savingBytes = 0;
   #uploads = 0;
 
-  /** @param nowMs a clock that never goes back, in milliseconds. */
-  constructor(nowMs: () => number) {
+  /**
+   * @param nowMs a clock that never goes back, in milliseconds.
+   * @param idleAccounts how many accounts without an upload are remembered for their last reading, at least 1; the
+   *   longest unused goes first.
+   */
+  constructor(nowMs: () => number, idleAccounts = 10_000) {
     this.#nowMs = nowMs;
+    this.#idle = new LRUCache({
+      max: idleAccounts,
+      dispose: ({ account }, _key, reason) => {
+        if (reason === 'evict') this.#forgottenMark = Math.max(this.#forgottenMark, account.readingMark);
+      },
+    });
   }
 
   async reserve(claim: Claim): Promise<Granted<Reservation>> {
@@ -60,9 +64,7 @@ export class MemoryLedger implements Ledger {
     const beginMark = this.#nextMark();
     return {
       end: async (storedBytes) => {
-        if (!Number.isSafeInteger(storedBytes) || storedBytes < 0) {
-          throw new RangeError(`a reading of ${storedBytes} stored bytes`);
-        }
+        assertBytes(`a reading of ${account}`, storedBytes);
         const book = this.#open(account);
         const read = withReading(book.account, storedBytes, beginMark);
         if (read === book.account) return;
@@ -101,9 +103,7 @@ export class MemoryLedger implements Ledger {
       },
       async settle(outcome, storedBytes) {
         if (state === 'settled' || (state === 'unknown' && outcome === 'unknown')) return;
-        if (outcome === 'stored' && (storedBytes > bytes || storedBytes < 0)) {
-          throw new RangeError(`${storedBytes} bytes stored of ${bytes} reserved`);
-        }
+        if (outcome === 'stored') assertBytes(`stored of ${claim.id}`, storedBytes, bytes);
         ledger.#settle(claim, bytes, outcome, storedBytes, state === 'live');
         state = outcome === 'unknown' ? 'unknown' : 'settled';
       },
@@ -111,7 +111,9 @@ export class MemoryLedger implements Ledger {
   }
 
   /** Charges all accounts or none; grants as much of `bytes` as fits everywhere, if that is `leastBytes` at least. */
-  #charge({ charges, bytes, leastBytes, enforce }: Claim, newUpload: boolean): Granted<number> {
+  #charge({ id, charges, bytes, leastBytes, enforce }: Claim, newUpload: boolean): Granted<number> {
+    assertBytes(`wanted for ${id}`, bytes);
+    assertBytes(`wanted at least for ${id}`, leastBytes, bytes);
     let grantedBytes = bytes;
     let overdrawn: RefusedClaim | null = null;
     for (const { account, limits } of charges) {
@@ -132,15 +134,19 @@ export class MemoryLedger implements Ledger {
   #settle(claim: Claim, bytes: number, outcome: Outcome, storedBytes: number, wasLive: boolean): void {
     const endMark = this.#nextMark();
     for (const { account, limits, paysForStored } of claim.charges) {
-      const book = this.#open(account);
-      let next = wasLive ? withUploadEnded(book.account) : book.account;
-      if (outcome !== 'unknown') {
-        // without a total limit nobody reads this account, and nothing would ever take the entry away
-        const staysBytes =
-          outcome === 'stored' && paysForStored && Number.isFinite(limits.totalBytes) ? storedBytes : 0;
-        next = staysBytes > 0 ? withStored(next, bytes, staysBytes, endMark) : withReleased(next, bytes);
+      let { account: next, readAtMs } = this.#open(account);
+      if (wasLive) next = withUploadEnded(next);
+      if (outcome === 'stored' && paysForStored && Number.isFinite(limits.totalBytes)) {
+        next = withStored(next, bytes, storedBytes, endMark);
+      } else if (outcome !== 'unknown') {
+        next = withReleased(next, bytes);
+        if (outcome === 'stored' && paysForStored && storedBytes > 0) {
+          // without a total limit nobody reads this account, and nothing would ever take the bytes out of `unread`
+          next = withReadingOutdated(next, endMark);
+          readAtMs = null;
+        }
       }
-      this.#write(account, { ...book, account: next });
+      this.#write(account, { account: next, readAtMs });
     }
     if (wasLive) this.#uploads -= 1;
     if (outcome !== 'unknown') {
@@ -155,13 +161,13 @@ export class MemoryLedger implements Ledger {
   }
 
   #write(account: string, book: Book): void {
-    const { savingBytes, uploads, unread } = book.account;
+    const { savingBytes, uploads, unread, readingMark } = book.account;
     if (savingBytes > 0 || uploads > 0 || unread.length > 0) {
       this.#idle.delete(account);
       this.#busy.set(account, book);
     } else {
       this.#busy.delete(account);
-      if (book.readAtMs !== null) this.#idle.set(account, book);
+      if (book.readAtMs !== null || readingMark > this.#forgottenMark) this.#idle.set(account, book);
     }
   }
 

@@ -209,10 +209,6 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     ],
     ['upload: { lane: splice }', '1:17: upload.lane: splice is not built yet'],
     [
-      'rate_limits:\n  - { action: create, per: project, requests: 100, interval: 60s }',
-      '2:3: rate_limits: limits of the rate of requests are not built yet',
-    ],
-    [
       'client_min_rate: { bytes: 1 }',
       '1:27: client_min_rate.bytes: a least rate of clients is not built yet',
     ],
@@ -260,6 +256,28 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     [
       'identity: { headers: { user: X-Id, project: x-id } }',
       '1:45: identity.headers.project: "x-id" already names the user',
+    ],
+  ],
+  'a limit of requests says what it limits, once': [
+    ['rate_limits: [{ action: create, per: project, requests: 100, interval: 60s }]'],
+    ['rate_limits: [{ action: any, per: address, requests: 1, interval: 1ms }]'],
+    [
+      'rate_limits: [{ action: creat, per: project, requests: 1, interval: 1s }]',
+      '1:25: rate_limits[0].action: expected one of any, upload, stage, import, update, locations, task, delete, download, create, pass, got "creat"; did you mean "create"?',
+    ],
+    [
+      'rate_limits: [{ action: forbid, per: users, requests: 0, interval: 0 }]',
+      '1:25: rate_limits[0].action: expected one of any, upload, stage, import, update, locations, task, delete, download, create, pass, got "forbid"',
+      '1:38: rate_limits[0].per: expected one of project, user, address, got "users"; did you mean "user"?',
+      '1:55: rate_limits[0].requests: expected a whole number of 1 or more, got 0',
+      `1:68: rate_limits[0].interval: ${durationExpected.replace('duration', 'duration above 0')}, got 0`,
+    ],
+    [
+      'rate_limits:\n- { action: any, per: user, requests: 1, interval: 1s }\n- { action: any, per: user, requests: 9, interval: 1000ms }',
+      '3:3: rate_limits[1]: limits what rate_limits[0] limits, in the same interval',
+    ],
+    [
+      'rate_limits:\n- { action: any, per: user, requests: 1, interval: 1s }\n- { action: any, per: user, requests: 9, interval: 60s }',
     ],
   ],
   'nothing is said of keys that depend on one that is wrong': [

@@ -124,6 +124,11 @@ describe('values of a configuration', () => {
     { client_socket_timeout: 0, client_header_timeout: 0.0125, shutdown_grace: '90s', max_connections: 0 },
     { upstream: { servers: ['http://[::1]:80/'], server_kind: 'uwsgi' }, api: 'api.yaml' },
     { upload: { chunk_size: '5MB', max_size: '10TiB' }, identity: { source: 'none' } },
+    {
+      max_body: 0,
+      import: { locations: 'pass' },
+      rate_limits: [{ action: 'any', per: 'address', requests: 5, interval: '90s' }],
+    },
     { quota: { mode: 'log', limits: [], overrides: 'quotas.yaml', usage: { source: 'none', ttl: '250ms' } } },
     {
       quota: { limits: [{ per: 'project', total: '1.5GiB', uploads: 7 }] },

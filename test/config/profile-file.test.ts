@@ -32,6 +32,10 @@ const cases: Readonly<Record<string, readonly string[]>> = {
   '  - { method: PUT, path: "/i/{id}", action: stage }': [
     '4:26: routes[0].path: a route of action stage needs {image} in its path',
   ],
+  '  - { method: POST, path: "/i/{id}/import", action: import }': [
+    '4:27: routes[0].path: a route of action import needs {image} in its path',
+  ],
+  '  - { method: POST, path: "/tasks", action: task }': [],
   '  - { method: DELETE, path: "/i", action: delete }': [
     '4:29: routes[0].path: a route of action delete needs {image} in its path',
   ],
@@ -41,7 +45,7 @@ const cases: Readonly<Record<string, readonly string[]>> = {
     '5:26: routes[1].path: PUT with this path is already routes[0]',
   ],
   [`${upload}  - { method: "*", path: "/i/{image}", action: uplod }`]: [
-    '5:48: routes[1].action: expected one of upload, stage, import, delete, download, create, forbid, pass, got "uplod"; did you mean "upload"?',
+    '5:48: routes[1].action: expected one of upload, stage, import, update, locations, task, delete, download, create, forbid, pass, got "uplod"; did you mean "upload"?',
   ],
   [`${upload}success: [204, 404]`]: ['5:16: success[1]: expected a whole number from 200 to 299, got 404'],
   [`${upload}success: [199, 200, 299, 300]`]: [

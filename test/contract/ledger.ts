@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
 import { type AccountLimits, unlimited } from '../../src/core/account.ts';
 import type { Charge, Claim, Granted, Ledger, Reservation } from '../../src/ledger/ledger.ts';
+import { assertUploadsIn, countedIn, savingIn } from './probe.ts';
 
 const project = 'project:p';
 const user = 'user:u';
-/** Larger than anything a test counts, so a probe with it is always granted and what it lacks is what is counted. */
-const probeBytes = 1e9;
 
 let lastId = 0;
 function claim(bytes: number, more: Partial<Claim> = {}): Claim {
@@ -40,35 +38,6 @@ function grantedOf<T>(answer: Granted<T>): T {
 
 async function reserved(ledger: Ledger, bytes: number, ...charges: Charge[]): Promise<Reservation> {
   return grantedOf(await ledger.reserve(claim(bytes, { charges })));
-}
-
-async function grantedToProbe(ledger: Ledger, charge: Charge): Promise<number> {
-  const answer = await ledger.reserve(claim(probeBytes, { charges: [charge], leastBytes: 0 }));
-  const probe = grantedOf(answer);
-  const { bytes } = probe;
-  await probe.settle('released', 0);
-  return bytes;
-}
-
-/** What counts against the total of an account, as the contract lets anybody see it: what a large limit still grants. */
-async function countedIn(ledger: Ledger, account: string): Promise<number> {
-  return probeBytes - (await grantedToProbe(ledger, projectCharge({ totalBytes: probeBytes }, account)));
-}
-
-async function savingIn(ledger: Ledger, account: string): Promise<number> {
-  return probeBytes - (await grantedToProbe(ledger, userCharge({ savingBytes: probeBytes }, account)));
-}
-
-/** One more than the places taken is enough, the places taken are not. */
-async function assertUploadsIn(ledger: Ledger, account: string, uploads: number): Promise<void> {
-  await grantedToProbe(ledger, userCharge({ uploads: uploads + 1 }, account));
-  if (uploads === 0) return;
-  const answer = await ledger.reserve(claim(0, { charges: [userCharge({ uploads }, account)] }));
-  assert.deepEqual(
-    answer,
-    { refused: { account, limit: 'uploads', requested: 1, remaining: 0, allowed: uploads } },
-    `${account} has fewer than ${uploads} uploads`,
-  );
 }
 
 async function read(ledger: Ledger, account: string, storedBytes: number): Promise<void> {
@@ -150,6 +119,26 @@ export function describeLedger(name: string, makeLedger: (nowMs: () => number) =
         await reserved(ledger, 2 ** 50, projectCharge(), userCharge());
         assert.equal(ledger.savingBytes(), 2 ** 50);
       });
+
+      for (const [bytes, leastBytes] of [
+        [-1, -1],
+        [0.5, 0],
+        [Number.NaN, 0],
+        [Infinity, 0],
+        [10, -1],
+        [10, Number.NaN],
+        [10, 11],
+      ] as const) {
+        it(`a claim on ${bytes} bytes, ${leastBytes} at least, is an error, and so is growing by them`, async () => {
+          const reservation = await reserved(ledger, 5, projectCharge());
+          await assert.rejects(ledger.reserve(claim(bytes, { leastBytes })), RangeError);
+          await assert.rejects(ledger.reserve(claim(bytes, { leastBytes, enforce: false })), RangeError);
+          await assert.rejects(reservation.grow(bytes, leastBytes, true), RangeError);
+          assert.equal(reservation.bytes, 5);
+          assert.equal(ledger.savingBytes(), 5);
+          assert.equal(ledger.uploads(), 1);
+        });
+      }
 
       it('0 lets an upload of nothing in, and not one byte', async () => {
         await reserved(ledger, 0, projectCharge({ totalBytes: 0, savingBytes: 0 }));
@@ -284,7 +273,7 @@ export function describeLedger(name: string, makeLedger: (nowMs: () => number) =
         });
       }
 
-      for (const storedBytes of [11, -1]) {
+      for (const storedBytes of [11, -1, 0.5, Number.NaN]) {
         it(`stored with ${storedBytes} of 10 bytes is an error, and the reservation can still be settled`, async () => {
           const reservation = await reserved(ledger, 10, ...charges);
           await assert.rejects(reservation.settle('stored', storedBytes), RangeError);
@@ -370,6 +359,32 @@ export function describeLedger(name: string, makeLedger: (nowMs: () => number) =
         await reservation.settle('stored', 10);
         assert.equal(await countedIn(ledger, project), 0);
       });
+
+      it('stored without a total makes the reading out of date, so that a limit that comes later counts anew', async () => {
+        await read(ledger, project, 40);
+        const begun = await ledger.beginReading(project);
+        const reservation = await reserved(ledger, 10, projectCharge());
+        await reservation.settle('stored', 10);
+        assert.equal(await ledger.readingAgeMs(project), null);
+        await begun.end(40);
+        assert.equal(await ledger.readingAgeMs(project), null, 'a reading without the 10 bytes was taken in');
+        await read(ledger, project, 50);
+        assert.equal(await ledger.readingAgeMs(project), 0);
+        assert.equal(await countedIn(ledger, project), 50);
+      });
+
+      for (const [what, outcome, storedBytes, charge] of [
+        ['released without a total', 'released', 10, projectCharge()],
+        ['nothing stored without a total', 'stored', 0, projectCharge()],
+        ['stored under a total', 'stored', 10, projectCharge({ totalBytes: 100 })],
+        ['stored by who does not pay for it', 'stored', 10, userCharge({}, project)],
+      ] as const) {
+        it(`${what} leaves the reading as it is`, async () => {
+          await read(ledger, project, 40);
+          await (await reserved(ledger, 10, charge)).settle(outcome, storedBytes);
+          assert.equal(await ledger.readingAgeMs(project), 0);
+        });
+      }
     });
 
     describe('readings', () => {
@@ -525,267 +540,5 @@ export function describeLedger(name: string, makeLedger: (nowMs: () => number) =
         assert.equal(await countedIn(ledger, project), 0);
       });
     });
-
-    it('is exact whatever happens in whatever order', async () => {
-      await fc.assert(
-        fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
-          const history = new History(makeLedger(() => 0));
-          for (const taken of steps) {
-            await history.take(taken);
-            await history.check();
-          }
-          await history.finish();
-        }),
-        { numRuns: 2000 },
-      );
-    });
   });
-}
-
-const small = fc.integer({ min: 0, max: 60 });
-const which = fc.nat({ max: 7 });
-const owner = fc.constantFrom('a', 'b');
-
-type Step =
-  | { readonly do: 'reserve'; readonly project: string; readonly user: string; bytes: number; least: number }
-  | { readonly do: 'grow'; readonly upload: number; readonly bytes: number; readonly least: number }
-  | { readonly do: 'arrive'; readonly upload: number; readonly bytes: number }
-  | { readonly do: 'settle'; readonly upload: number; readonly unknown: boolean }
-  | { readonly do: 'begin'; readonly project: string }
-  | { readonly do: 'look' | 'end'; readonly reading: number }
-  | { readonly do: 'delete'; readonly project: string };
-
-const step: fc.Arbitrary<Step> = fc.oneof(
-  fc.record({ do: fc.constant('reserve' as const), project: owner, user: owner, bytes: small, least: small }),
-  fc.record({ do: fc.constant('grow' as const), upload: which, bytes: small, least: small }),
-  fc.record({ do: fc.constant('arrive' as const), upload: which, bytes: small }),
-  fc.record({ do: fc.constant('settle' as const), upload: which, unknown: fc.boolean() }),
-  fc.record({ do: fc.constant('begin' as const), project: owner }),
-  fc.record({ do: fc.constantFrom('look' as const, 'end' as const), reading: which }),
-  fc.record({ do: fc.constant('delete' as const), project: owner }),
-);
-
-interface Upload {
-  readonly project: string;
-  readonly user: string;
-  readonly reservation: Reservation;
-  bytes: number;
-  state: 'live' | 'unknown' | 'settled';
-  /** What the API stored of it; null = nothing yet. It may do so long before the gateway knows. */
-  storedBytes: number | null;
-  /** Deleted since, or never stored. */
-  present: boolean;
-  settledAt: number;
-}
-
-interface Reading {
-  readonly project: string;
-  readonly begunAt: number;
-  readonly end: (storedBytes: number) => Promise<void>;
-  seenBytes: number | null;
-  takenIn: boolean;
-}
-
-/**
- * The reference: no running sums, but the list of all that happened, summed up anew each time it is asked. Beside it
- * stands what the API really holds, which the ledger only knows from readings and the ends of uploads.
- */
-class History {
-  static readonly totalBytes = 100;
-  static readonly savingBytes = 70;
-  static readonly mostUploads = 3;
-
-  readonly #ledger: Ledger;
-  readonly #uploads: Upload[] = [];
-  readonly #readings: Reading[] = [];
-  #now = 0;
-
-  constructor(ledger: Ledger) {
-    this.#ledger = ledger;
-  }
-
-  async take(taken: Step): Promise<void> {
-    this.#now += 1;
-    switch (taken.do) {
-      case 'reserve':
-        return await this.#reserve(
-          taken.project,
-          taken.user,
-          taken.bytes,
-          Math.min(taken.bytes, taken.least),
-        );
-      case 'grow':
-        return await this.#grow(taken.upload, taken.bytes, Math.min(taken.bytes, taken.least));
-      case 'arrive': {
-        const upload = this.#upload(taken.upload, (one) => one.state === 'live' && one.storedBytes === null);
-        if (upload === undefined) return;
-        upload.storedBytes = Math.min(taken.bytes, upload.bytes);
-        upload.present = true;
-        return;
-      }
-      case 'settle': {
-        const upload = this.#upload(taken.upload, (one) => one.state !== 'settled');
-        if (upload !== undefined) await this.#settle(upload, taken.unknown && upload.state === 'live');
-        return;
-      }
-      case 'begin': {
-        const { end } = await this.#ledger.beginReading(`project:${taken.project}`);
-        this.#readings.push({
-          project: taken.project,
-          begunAt: this.#now,
-          end,
-          seenBytes: null,
-          takenIn: false,
-        });
-        return;
-      }
-      case 'look': {
-        const reading = pick(this.#readings, taken.reading, (one) => one.seenBytes === null);
-        if (reading !== undefined) reading.seenBytes = this.#heldByApi(reading.project);
-        return;
-      }
-      case 'end': {
-        const reading = pick(this.#readings, taken.reading, (one) => one.seenBytes !== null && !one.takenIn);
-        if (reading !== undefined) await this.#end(reading);
-        return;
-      }
-      case 'delete':
-        for (const one of this.#uploads) if (one.project === taken.project) one.present = false;
-    }
-  }
-
-  /** The ledger says what the history says, and what the API holds together with what may still come fits. */
-  async check(): Promise<void> {
-    const inFlight = this.#uploads.filter(({ state }) => state !== 'settled');
-    assert.equal(this.#ledger.savingBytes(), sum(inFlight), 'bytes in flight');
-    assert.equal(
-      this.#ledger.uploads(),
-      inFlight.filter(({ state }) => state === 'live').length,
-      'uploads under way',
-    );
-    for (const id of ['a', 'b']) {
-      const counted = await countedIn(this.#ledger, `project:${id}`);
-      assert.equal(counted, this.#counted(id), `bytes counted in project ${id}`);
-      assert.equal(
-        await savingIn(this.#ledger, `user:${id}`),
-        sum(inFlight.filter(({ user }) => user === id)),
-        `bytes in flight of user ${id}`,
-      );
-      // a reading that saw bytes of a running upload counts them twice for a while: too much, never too little
-      const really = this.#heldByApi(id) + sum(inFlight.filter((one) => one.project === id && !one.present));
-      assert.equal(really <= counted, true, `${really} bytes of project ${id} are there, ${counted} counted`);
-      assert.equal(
-        really <= History.totalBytes,
-        true,
-        `${really} bytes of project ${id} of ${History.totalBytes}`,
-      );
-    }
-  }
-
-  /** When all is settled and read again, nothing is in flight, and the whole rest of every limit can be had. */
-  async finish(): Promise<void> {
-    for (const upload of this.#uploads) {
-      this.#now += 1;
-      if (upload.state !== 'settled') await this.#settle(upload, false);
-    }
-    assert.equal(this.#ledger.savingBytes(), 0, 'bytes in flight at the end');
-    assert.equal(this.#ledger.uploads(), 0, 'uploads at the end');
-    for (const id of ['a', 'b']) {
-      await read(this.#ledger, `project:${id}`, this.#heldByApi(id));
-      assert.equal(await countedIn(this.#ledger, `project:${id}`), this.#heldByApi(id), 'bytes at the end');
-      assert.equal(await savingIn(this.#ledger, `project:${id}`), 0, 'bytes in flight at the end');
-      assert.equal(await savingIn(this.#ledger, `user:${id}`), 0, 'bytes in flight at the end');
-      await assertUploadsIn(this.#ledger, `user:${id}`, 0);
-    }
-  }
-
-  async #reserve(projectId: string, userId: string, bytes: number, leastBytes: number): Promise<void> {
-    const uploads = this.#uploads.filter((one) => one.state === 'live' && one.user === userId).length;
-    const room = uploads >= History.mostUploads ? -1 : this.#room(projectId, userId);
-    const charges = [
-      projectCharge({ totalBytes: History.totalBytes }, `project:${projectId}`),
-      userCharge({ savingBytes: History.savingBytes, uploads: History.mostUploads }, `user:${userId}`),
-    ];
-    const answer = await this.#ledger.reserve(claim(bytes, { charges, leastBytes }));
-    assert.equal(
-      'granted' in answer,
-      leastBytes <= room,
-      `${leastBytes} bytes at least where ${room} are left`,
-    );
-    if ('refused' in answer) return;
-    assert.equal(answer.granted.bytes, Math.min(bytes, room), 'granted bytes');
-    this.#uploads.push({
-      project: projectId,
-      user: userId,
-      reservation: answer.granted,
-      bytes: answer.granted.bytes,
-      state: 'live',
-      storedBytes: null,
-      present: false,
-      settledAt: 0,
-    });
-  }
-
-  async #grow(index: number, bytes: number, leastBytes: number): Promise<void> {
-    const upload = this.#upload(index, (one) => one.state === 'live' && one.storedBytes === null);
-    if (upload === undefined) return;
-    const room = this.#room(upload.project, upload.user);
-    const answer = await upload.reservation.grow(bytes, leastBytes, true);
-    assert.equal('granted' in answer, leastBytes <= room, `${leastBytes} more where ${room} are left`);
-    if ('granted' in answer) {
-      assert.equal(answer.granted, Math.min(bytes, room), 'granted bytes');
-      upload.bytes += answer.granted;
-    }
-    assert.equal(upload.reservation.bytes, upload.bytes, 'bytes of the reservation');
-  }
-
-  async #settle(upload: Upload, unknown: boolean): Promise<void> {
-    const outcome = unknown ? 'unknown' : upload.storedBytes === null ? 'released' : 'stored';
-    upload.state = unknown ? 'unknown' : 'settled';
-    upload.settledAt = this.#now;
-    await upload.reservation.settle(outcome, upload.storedBytes ?? 0);
-    await upload.reservation.settle(outcome, upload.storedBytes ?? 0);
-  }
-
-  async #end(reading: Reading): Promise<void> {
-    reading.takenIn = true;
-    await reading.end(reading.seenBytes ?? 0);
-  }
-
-  #upload(index: number, fits: (upload: Upload) => boolean): Upload | undefined {
-    return pick(this.#uploads, index, fits);
-  }
-
-  #room(projectId: string, userId: string): number {
-    const inFlight = sum(this.#uploads.filter((one) => one.state !== 'settled' && one.user === userId));
-    return Math.min(History.totalBytes - this.#counted(projectId), History.savingBytes - inFlight);
-  }
-
-  #counted(projectId: string): number {
-    // readings are listed as they began; one that was overtaken stands before the one that overtook it
-    const reading = this.#readings.filter((one) => one.project === projectId && one.takenIn).at(-1);
-    const begunAt = reading?.begunAt ?? 0;
-    let bytes = reading?.seenBytes ?? 0;
-    for (const one of this.#uploads) {
-      if (one.project !== projectId) continue;
-      if (one.state !== 'settled') bytes += one.bytes;
-      else if (one.settledAt > begunAt) bytes += one.storedBytes ?? 0;
-    }
-    return bytes;
-  }
-
-  #heldByApi(projectId: string): number {
-    return this.#uploads.reduce(
-      (held, one) => held + (one.project === projectId && one.present ? (one.storedBytes ?? 0) : 0),
-      0,
-    );
-  }
-}
-
-const sum = (uploads: readonly { bytes: number }[]): number =>
-  uploads.reduce((bytes, upload) => bytes + upload.bytes, 0);
-
-function pick<T>(list: readonly T[], index: number, fits: (one: T) => boolean): T | undefined {
-  const fitting = list.filter(fits);
-  return fitting[index % fitting.length];
 }

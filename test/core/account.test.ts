@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import fc from 'fast-check';
 import {
   type Account,
   type AccountLimits,
@@ -10,6 +11,7 @@ import {
   unlimited,
   unreadBytes,
   withReading,
+  withReadingOutdated,
   withReleased,
   withReserved,
   withStored,
@@ -117,7 +119,7 @@ describe('an account', () => {
     });
   }
 
-  it('takes a place for a new upload and unlimited for a growing one', () => {
+  it('takes a place for a new upload and none for a growing one', () => {
     const begun = withReserved(emptyAccount, 5, true);
     assert.deepEqual(begun, { ...emptyAccount, savingBytes: 5, uploads: 1 });
     assert.deepEqual(withReserved(begun, 3, false), { ...emptyAccount, savingBytes: 8, uploads: 1 });
@@ -161,6 +163,13 @@ describe('an account', () => {
     });
   }
 
+  it('takes in no reading begun before something was stored that it does not keep', () => {
+    const outdated = withReadingOutdated(busy, 9);
+    assert.deepEqual(outdated, { ...busy, readingMark: 9 });
+    assert.equal(withReading(outdated, 77, 8), outdated);
+    assert.equal(countedBytes(withReading(outdated, 77, 10)), 77 + 10);
+  });
+
   it('is never changed in place', () => {
     const before = structuredClone(busy);
     withReserved(busy, 1, true);
@@ -168,5 +177,110 @@ describe('an account', () => {
     withReading(busy, 1, 9);
     withUploadEnded(busy);
     assert.deepEqual(busy, before);
+  });
+
+  const amount = fc.nat({ max: 1000 });
+  const limit = fc.oneof(amount, fc.constant(Infinity));
+  const someLimits = fc.record({
+    totalBytes: limit,
+    savingBytes: limit,
+    uploads: fc.oneof(fc.nat({ max: 4 }), limit),
+  });
+  const plain = { noNullPrototype: true };
+  const unread = fc.array(fc.record({ bytes: amount, endMark: fc.nat({ max: 20 }) }, plain), {
+    maxLength: 5,
+  });
+  const marked = {
+    storedBytes: amount,
+    readingMark: fc.nat({ max: 20 }),
+    savingBytes: amount,
+    uploads: fc.nat({ max: 4 }),
+    unread,
+  };
+  const someAccount: fc.Arbitrary<Account> = fc.record(marked, plain);
+
+  it('grants all that remains and not a byte more, and says so in exact numbers', () => {
+    fc.assert(
+      fc.property(someAccount, someLimits, amount, fc.boolean(), (account, own, bytes, newUpload) => {
+        const left = Math.min(own.totalBytes - countedBytes(account), own.savingBytes - account.savingBytes);
+        assert.equal(remainingBytes(account, own), Math.max(0, left));
+        const refused = refusal(account, own, bytes, newUpload);
+        const hasPlace = !newUpload || account.uploads < own.uploads;
+        assert.equal(refused === null, hasPlace && bytes <= left);
+        if (refused === null) {
+          const next = withReserved(account, bytes, newUpload);
+          assert.equal(countedBytes(next) <= own.totalBytes && next.savingBytes <= own.savingBytes, true);
+          assert.equal(!newUpload || next.uploads <= own.uploads, true);
+        } else {
+          assert.equal(
+            refused.allowed,
+            { total: own.totalBytes, saving: own.savingBytes, uploads: own.uploads }[refused.limit],
+          );
+          assert.equal(refused.remaining >= 0, true, 'something negative remains');
+          if (refused.remaining > 0 && refused.limit !== 'uploads') {
+            const fits = refusal(account, own, refused.remaining, newUpload);
+            assert.notEqual(
+              fits?.limit,
+              refused.limit,
+              'what was said to remain is refused for the same reason',
+            );
+          }
+        }
+      }),
+    );
+  });
+
+  it('is what it was when all that was reserved is given back', () => {
+    fc.assert(
+      fc.property(someAccount, amount, amount, (account, first, more) => {
+        const grown = withReserved(withReserved(account, first, true), more, false);
+        assert.equal(countedBytes(grown), countedBytes(account) + first + more);
+        assert.deepEqual(withUploadEnded(withReleased(grown, first + more)), account);
+        assert.deepEqual(withReleased(withUploadEnded(grown), first + more), account);
+      }),
+    );
+  });
+
+  it('counts what is stored of a reservation until a reading that begins later', () => {
+    fc.assert(
+      fc.property(someAccount, amount, amount, amount, (account, one, other, read) => {
+        const [stored, reserved] = one < other ? [one, other] : [other, one];
+        const before = countedBytes(account);
+        const after = withStored(withReserved(account, reserved, true), reserved, stored, 21);
+        assert.equal(countedBytes(after), before + stored);
+        assert.equal(after.savingBytes, account.savingBytes);
+        assert.equal(
+          unreadBytes(withReading(after, read, 20)) >= stored,
+          true,
+          'an older reading took it away',
+        );
+        assert.equal(countedBytes(withReading(after, read, 22)), read + account.savingBytes);
+      }),
+    );
+  });
+
+  it('ends with the newest of its readings, in whatever order they are taken in', () => {
+    const readings = fc.uniqueArray(
+      fc.record({ beginMark: fc.integer({ min: 21, max: 60 }), bytes: amount }),
+      {
+        selector: ({ beginMark }) => beginMark,
+        minLength: 1,
+        maxLength: 6,
+      },
+    );
+    const ends = fc.array(fc.record({ bytes: amount, endMark: fc.integer({ min: 21, max: 60 }) }), {
+      maxLength: 5,
+    });
+    fc.assert(
+      fc.property(someAccount, ends, readings, (account, later, list) => {
+        const [newest] = [...list].sort((one, other) => other.beginMark - one.beginMark);
+        const begun = { ...account, unread: later };
+        const all = list.reduce<Account>(
+          (next, { bytes, beginMark }) => withReading(next, bytes, beginMark),
+          begun,
+        );
+        assert.deepEqual(all, withReading(begun, newest?.bytes ?? 0, newest?.beginMark ?? 0));
+      }),
+    );
   });
 });

@@ -105,4 +105,47 @@ describe('a byte queue', () => {
       { numRuns: 100 },
     );
   });
+
+  it('keeps a copy of what it took and never writes over what it gave, however much comes after', () => {
+    const moves = fc.array(fc.record({ push: fc.nat({ max: 9000 }), shift: fc.nat({ max: 9000 }) }), {
+      maxLength: 20,
+    });
+    fc.assert(
+      fc.property(moves, (taken) => {
+        const queue = new ByteQueue();
+        const given: Buffer[] = [];
+        let pushed = 0;
+        for (const { push, shift } of taken) {
+          const piece = pattern(push, pushed);
+          queue.push(piece);
+          piece.fill(0xff);
+          pushed += push;
+          const bytes = queue.shift(Math.max(1, shift));
+          if (bytes !== null) given.push(bytes);
+        }
+        given.push(drained(queue));
+        assert.equal(Buffer.concat(given).equals(pattern(pushed)), true, 'other bytes came out');
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('holds little more than its bytes: a block for each that is full, and one at each end', () => {
+    const pieces = fc.array(fc.oneof(fc.nat({ max: 10 }), fc.nat({ max: 70_000 })), { maxLength: 20 });
+    fc.assert(
+      fc.property(pieces, (sizes) => {
+        const queue = new ByteQueue();
+        for (const size of sizes) queue.push(pattern(size));
+        const { heldBytes } = queue;
+        const blocks = new Map<ArrayBufferLike, number>();
+        for (let piece = queue.shift(blockBytes); piece !== null; piece = queue.shift(blockBytes)) {
+          blocks.set(piece.buffer, piece.buffer.byteLength);
+        }
+        const blockedBytes = [...blocks.values()].reduce((sum, bytes) => sum + bytes, 0);
+        const most = heldBytes + 2 * blockBytes;
+        assert.equal(blockedBytes < most, true, `${blockedBytes} bytes of blocks for ${heldBytes}`);
+      }),
+      { numRuns: 100 },
+    );
+  });
 });

@@ -232,3 +232,68 @@ describe('the cutter of a body of unknown length', () => {
     );
   });
 });
+
+const cutters: readonly [what: string, frames: boolean, make: (frameBytes: number) => Cutter][] = [
+  ['known', false, () => new LengthCutter()],
+  ['unknown', true, (frameBytes) => new FrameCutter(frameBytes)],
+];
+for (const [what, isFramed, make] of cutters) {
+  // as a slow upstream has it: it takes a write or two, more comes in, more is allowed, and a frame is open meanwhile
+  it(`a body of ${what} length is the same whenever its bytes come, are allowed, flushed and taken`, () => {
+    const moves = fc.array(
+      fc.oneof(
+        fc.record({ push: fc.oneof(fc.nat({ max: 40 }), fc.nat({ max: 150_000 })) }),
+        fc.record({ allow: fc.oneof(fc.nat({ max: 40 }), fc.nat({ max: 150_000 })) }),
+        fc.record({ take: fc.integer({ min: 1, max: 3 }), flush: fc.boolean() }),
+      ),
+      { maxLength: 30 },
+    );
+    fc.assert(
+      fc.property(fc.integer({ min: 1000, max: 200_000 }), moves, (frameBytes, taken) => {
+        const cutter = make(frameBytes);
+        const out: Buffer[] = [];
+        let pushed = 0;
+        let allowed = 0;
+        let sent = 0;
+        const take = (flush: boolean): boolean => {
+          const write = cutter.take(allowed, flush);
+          if (write === null) return false;
+          assert.equal(
+            write.bodyBytes >= 1 && write.bodyBytes <= blockBytes,
+            true,
+            `${write.bodyBytes} bytes`,
+          );
+          sent += write.bodyBytes;
+          assert.equal(sent <= allowed, true, `${sent} bytes taken of ${allowed} allowed`);
+          assert.equal(cutter.heldBytes, pushed - sent);
+          out.push(wire(write));
+          return true;
+        };
+        for (const move of taken) {
+          if ('push' in move) {
+            const piece = pattern(move.push, pushed);
+            cutter.push(piece);
+            piece.fill(0xff);
+            pushed += move.push;
+          } else if ('allow' in move) allowed += move.allow;
+          else for (let count = 0; count < move.take && take(move.flush); count += 1);
+        }
+        allowed = Math.max(allowed, pushed);
+        while (take(true));
+        assert.equal(sent, pushed, 'bytes were kept back');
+        const end = cutter.end();
+        if (end !== null) out.push(wire(end));
+        const all = Buffer.concat(out);
+        const { frames, rest, ended } = isFramed ? framesOf(all) : { frames: [all], rest: [], ended: true };
+        assert.equal(ended && rest.length === 0, true, 'the body does not end where it should');
+        assert.equal(
+          !isFramed || frames.every(({ length }) => length <= frameBytes),
+          true,
+          'a frame is too long',
+        );
+        assert.equal(Buffer.concat(frames).equals(pattern(pushed)), true, 'other bytes came out');
+      }),
+      { numRuns: 40 },
+    );
+  });
+}

@@ -7,6 +7,8 @@ export const imageApi: Profile = {
     { method: 'PUT', path: '/v2/images/{image}/file', action: 'upload' },
     { method: 'PUT', path: '/v2/images/{image}/stage', action: 'stage' },
     { method: 'POST', path: '/v2/images/{image}/import', action: 'import' },
+    { method: 'PATCH', path: '/v2/images/{image}', action: 'update' },
+    { method: 'POST', path: '/v2/images/{image}/locations', action: 'locations' },
     { method: 'DELETE', path: '/v2/images/{image}', action: 'delete' },
     { method: 'GET', path: '/v2/images/{image}/file', action: 'download' },
     { method: 'POST', path: '/v2/images', action: 'create' },

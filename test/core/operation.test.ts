@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { glance } from '../../src/api/glance.ts';
 import { type ErrorCode, GatewayError } from '../../src/core/errors.ts';
 import { classify, compileProfile, type Operation } from '../../src/core/operation.ts';
-import type { Profile } from '../../src/core/profile.ts';
+import { guardedActions, type Profile } from '../../src/core/profile.ts';
 import { imageApi, imageId } from './image-api.ts';
 import { assertRefuses } from './refusal.ts';
 
@@ -23,6 +23,8 @@ describe('an operation', () => {
     [`PUT ${image}/file`, 'upload', '/v2/images/{image}/file', imageId],
     [`PUT ${image}/stage`, 'stage', '/v2/images/{image}/stage', imageId],
     [`POST ${image}/import`, 'import', '/v2/images/{image}/import', imageId],
+    [`PATCH ${image}`, 'update', '/v2/images/{image}', imageId],
+    [`POST ${image}/locations`, 'locations', '/v2/images/{image}/locations', imageId],
     [`DELETE ${image}`, 'delete', '/v2/images/{image}', imageId],
     [`GET ${image}/file`, 'download', '/v2/images/{image}/file', imageId],
     [`GET ${image}`, 'pass', '/v2/images/{image}', imageId],
@@ -97,6 +99,7 @@ describe('an operation', () => {
 });
 
 describe('an image id', () => {
+  const judged = ['POST /v2/images/ID/import', 'PATCH /v2/images/ID', 'POST /v2/images/ID/locations'];
   const metered = ['PUT /v2/images/ID/file', 'PUT /v2/images/ID/stage', 'DELETE /v2/images/ID'];
   const malformed = [
     'x',
@@ -106,7 +109,7 @@ describe('an image id', () => {
     `${imageId}%20`,
     imageId.replaceAll('-', ''),
   ];
-  for (const line of [...metered, 'POST /v2/images/ID/import']) {
+  for (const line of [...metered, ...judged]) {
     it(`on ${line} is refused in other case and in other form`, () => {
       assert.equal(read(line.replace('ID', imageId)).image, imageId);
       assertLineRefused('image-id-not-canonical', line.replace('ID', imageId.toUpperCase()));
@@ -209,6 +212,15 @@ describe('another spelling of a path that the gateway acts upon', () => {
     `PUT /v2.9/images/${imageId}/file/`,
     `PUT ${image}/Stage`,
     `POST ${image}/import/`,
+    `POST ${image}/Import`,
+    `POST ${image}/%2569mport`,
+    `POST /v2.05/images/${imageId}/import`,
+    `PATCH ${image}/`,
+    `PATCH /v2/Images/${imageId}`,
+    `PATCH /v02/images/${imageId}`,
+    `POST ${image}/LOCATIONS`,
+    `POST ${image}/locations;x`,
+    `POST ${image}/locations%20`,
     `DELETE ${image}/`,
     `DELETE /v2/IMAGES/${imageId}`,
     `DELETE /v2.99/images/${imageId}`,
@@ -219,6 +231,18 @@ describe('another spelling of a path that the gateway acts upon', () => {
   ];
   for (const line of lookalikes) {
     it(`${line} is refused`, () => assertLineRefused('target-ambiguous', line));
+  }
+
+  for (const line of [
+    'POST /v2/Tasks',
+    'POST /v2/tasks/',
+    'POST /v02/tasks',
+    'POST /v2/t%2561sks',
+    'POST /V2/tasks;x',
+  ]) {
+    it(`${line} is refused by Glance's own profile`, () => {
+      assertLineRefused('target-ambiguous', line, glance);
+    });
   }
 
   it('is refused where it hides a dot segment or a control character, or is encoded over and over', () => {
@@ -301,8 +325,12 @@ function lenientServer(method: string, target: string): string {
     else if (segment !== '' && segment !== '.') segments.push(segment);
   }
   const [version = '', images, id = '', verb, ...more] = segments;
-  if (!/^v0*2(?:\.\d*)*$/.test(version) || images !== 'images' || more.length > 0) return 'other';
-  if (id === '') return 'other';
+  if (!/^v0*2(?:\.\d*)*$/.test(version) || more.length > 0) return 'other';
+  if (method === 'POST' && images === 'tasks' && id === '') return 'task';
+  if (images !== 'images' || id === '') return 'other';
+  if (method === 'POST' && verb === 'import') return 'import';
+  if (method === 'POST' && verb === 'locations') return 'locations';
+  if (method === 'PATCH' && verb === undefined) return 'update';
   if (method === 'PUT' && verb === 'file') return 'upload';
   if (method === 'PUT' && verb === 'stage') return 'stage';
   if (method === 'DELETE' && verb === undefined) return 'delete';
@@ -313,6 +341,10 @@ describe('no spelling of a path', () => {
   const canonical = [
     { method: 'PUT', target: `${image}/file`, action: 'upload' },
     { method: 'PUT', target: `${image}/stage`, action: 'stage' },
+    { method: 'POST', target: `${image}/import`, action: 'import' },
+    { method: 'POST', target: `${image}/locations`, action: 'locations' },
+    { method: 'PATCH', target: image, action: 'update' },
+    { method: 'POST', target: '/v2/tasks', action: 'task' },
     { method: 'DELETE', target: image, action: 'delete' },
   ] as const;
 
@@ -368,7 +400,7 @@ describe('no spelling of a path', () => {
     steps: fc.oneof(fc.array(loud, { maxLength: 3 }), fc.array(silent, { minLength: 1, maxLength: 4 })),
   });
 
-  it('reaches an upload, stage or delete handler without being accounted for', () => {
+  it('reaches a handler that the gateway acts upon without being accounted for', () => {
     const seen = { refused: 0, metered: 0, passed: 0 };
     fc.assert(
       fc.property(request, ({ profile, from, steps }) => {
@@ -382,7 +414,7 @@ describe('no spelling of a path', () => {
           return;
         }
         const handler = lenientServer(from.method, operation.target);
-        if (operation.action === 'pass') {
+        if (!guardedActions.includes(operation.action)) {
           seen.passed += 1;
           assert.equal(handler, 'other', `${target} passed as ${operation.target}`);
           return;

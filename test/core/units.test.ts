@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { defaultChunkBytes, KiB, MiB, parseDuration, parseSize } from '../../src/core/units.ts';
+import { assertBytes, defaultChunkBytes, KiB, MiB, parseDuration, parseSize } from '../../src/core/units.ts';
 
 describe('units', () => {
   it('has chunks of 4 MiB', () => {
@@ -97,4 +97,26 @@ describe('units', () => {
       assert.equal(parseDuration(value), ms);
     });
   }
+
+  for (const [bytes, fits] of [
+    [0, true],
+    [9, true],
+    [10, true],
+    [11, false],
+    [-1, false],
+    [0.5, false],
+    [Number.NaN, false],
+    [Infinity, false],
+  ] as const) {
+    it(`${bytes} ${fits ? 'is' : 'is not'} a number of bytes from 0 to 10`, () => {
+      const asserted = (): void => assertBytes('something', bytes, 10);
+      if (fits) asserted();
+      else assert.throws(asserted, RangeError);
+    });
+  }
+
+  it('2^53 is no number of bytes, since its neighbour is the same', () => {
+    assertBytes('something', 2 ** 53 - 1);
+    assert.throws(() => assertBytes('something', 2 ** 53), RangeError);
+  });
 });

@@ -10,6 +10,7 @@ describe('docs/metrics.md', () => {
       {
         savingBytes: zero,
         orphans: zero,
+        importsWatched: zero,
         uploadsInFlight: zero,
         uploadsUnresolved: zero,
         connections: zero,

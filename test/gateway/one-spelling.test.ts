@@ -40,6 +40,41 @@ describe('one spelling', () => {
     });
   }
 
+  const judged: readonly (readonly [string, (id: string) => string])[] = [
+    ['POST', (id) => `/v2/images/${id}/Import`],
+    ['POST', (id) => `/v2/images/${id}/import/`],
+    ['POST', (id) => `/v2/images/${id}/%69mport`],
+    ['POST', (id) => `/v2/images/${id}/%2569mport`],
+    ['POST', (id) => `/v02/images/${id}/import`],
+    ['POST', (id) => `/v2/images/${id.toUpperCase()}/import`],
+    ['POST', (id) => `/v2/images/${id}/locations;x`],
+    ['POST', (id) => `/v2/images/${id}%2flocations`],
+    ['PATCH', (id) => `/v2/images/${id}/`],
+    ['PATCH', (id) => `/v2/Images/${id}`],
+    ['POST', () => '/v2/tasks/'],
+    ['POST', () => '/v2/TASKS'],
+    ['POST', () => '/v2./tasks'],
+  ];
+  it('refuses other spellings of what is judged: nothing reaches the API', async () => {
+    stage = await startStage({ import: { locations: 'refuse', tasks: 'refuse' } });
+    const { gateway, api } = stage;
+    const image = await gateway.create();
+    const before = api.requests().length;
+    for (const [method, spell] of judged) {
+      const client = await gateway.client();
+      await client.request(`${method} ${spell(image)} HTTP/1.1`, 'Host: x', 'Content-Length: 2');
+      await client.write('{}');
+      assert.equal((await client.response()).status, 400, `${method} ${spell(image)}`);
+    }
+    assert.equal(api.requests().length, before);
+  });
+
+  it('judges what comes by a minor version', async () => {
+    stage = await startStage({ import: { tasks: 'refuse' } });
+    const answer = await fetch(`${stage.gateway.url}/v2.9/tasks`, { method: 'POST', body: '{}' });
+    assert.equal(answer.status, 403);
+  });
+
   it('refuses a method in the query and a version in Accept', async () => {
     stage = await startStage();
     const { gateway, api } = stage;

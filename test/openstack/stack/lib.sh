@@ -35,10 +35,13 @@ choose_port() {
   grep -qx "$variable=$port" "$STACK_DIR/ports" || echo "$variable=$port" >>"$STACK_DIR/ports"
   export "$variable=$port"
 }
-choose_port KEYSTONE_PORT 5000
-choose_port GLANCE_PORT 9292
-choose_port GLANCE_QUOTA_PORT 9293
-choose_port GLANCE_LIMITS_PORT 9294
+# runs side by side in different STACK_DIRs: a port that looks free may be one that the other run is about to take
+PORT_SHIFT=${PORT_SHIFT:-0}
+choose_port KEYSTONE_PORT $((5000 + PORT_SHIFT))
+choose_port GLANCE_PORT $((9292 + PORT_SHIFT))
+choose_port GLANCE_QUOTA_PORT $((9293 + PORT_SHIFT))
+choose_port GLANCE_LIMITS_PORT $((9294 + PORT_SHIFT))
+choose_port WEB_PORT $((8888 + PORT_SHIFT))
 
 export KEYSTONE_URL=http://127.0.0.1:$KEYSTONE_PORT/v3
 export GLANCE_URL=http://127.0.0.1:$GLANCE_PORT
@@ -46,6 +49,8 @@ export GLANCE_URL=http://127.0.0.1:$GLANCE_PORT
 export GLANCE_QUOTA_URL=http://127.0.0.1:$GLANCE_QUOTA_PORT
 # a third one, with use_keystone_limits
 export GLANCE_LIMITS_URL=http://127.0.0.1:$GLANCE_LIMITS_PORT
+# files of STACK_DIR/web, for web-download
+export WEB_URL=http://127.0.0.1:$WEB_PORT
 # what the service catalog says the image service is
 IMAGE_ENDPOINT=${IMAGE_ENDPOINT:-$GLANCE_URL}
 

@@ -1,11 +1,17 @@
 #!/bin/bash
-# Configure and start Keystone, Glance, a second Glance with user_storage_quota and a third with use_keystone_limits;
-# waits until each answers.
+# up.sh: configure and start Keystone, Glance, a second Glance with user_storage_quota, and a third with
+# use_keystone_limits; waits until each answers.
+# up.sh tempest: instead of the second and third Glance what Tempest needs beside the first: metadata definitions in its database,
+# and a web server with the files of STACK_DIR/web, which web-download may reach.
 # Idempotent: a service that runs is left alone.
 #   IMAGE_ENDPOINT  what the service catalog says the image service is (default: Glance itself)
 #   GLANCE_QUOTA    user_storage_quota of the first Glance (default 0 = none)
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
+case "${1:-}" in
+  '' | tempest) TEMPEST=${1:-} ;;
+  *) die "usage: up.sh [tempest]" ;;
+esac
 
 sqlite_with_wal() { # or writers meet "database is locked"
   $PY -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("PRAGMA journal_mode=WAL")' "$1"
@@ -106,16 +112,28 @@ policy_dirs = $e/policy.d
 [oslo_concurrency]
 lock_path = $d
 EOC
+  # web-download reaches only hosts and ports that are listed, and of loop-back addresses only listed ones
+  cat >"$e/glance-image-import.conf" <<EOC
+[import_filtering_opts]
+allowed_hosts = [127.0.0.1]
+allowed_ports = [80,443,$WEB_PORT]
+[image_import_opts]
+image_import_plugins = []
+EOC
 }
 
 prepare_glances() {
-  local d=$STACK_DIR/glance
+  local d=$STACK_DIR/glance manage
+  manage="glance-manage --config-file $STACK_DIR/etc/glance/glance-api.conf"
   configure_glance glance "$GLANCE_PORT" "${GLANCE_QUOTA:-0}"
   configure_glance glance-quota "$GLANCE_QUOTA_PORT" 200MB
   configure_glance glance-limits "$GLANCE_LIMITS_PORT" 0
   [ ! -f "$d/prepared" ] || return 0
   sqlite_with_wal "$d/glance.db"
-  glance-manage --config-file "$STACK_DIR/etc/glance/glance-api.conf" db_sync >>"$STACK_DIR/log/glance-manage.log" 2>&1
+  {
+    $manage db_sync
+    if [ -n "$TEMPEST" ]; then $manage db_load_metadefs /usr/share/glance-common/metadefs; fi
+  } >>"$STACK_DIR/log/glance-manage.log" 2>&1
   cp "$d"/glance.db* "$STACK_DIR/glance-quota/"
   cp "$d"/glance.db* "$STACK_DIR/glance-limits/"
   touch "$d/prepared"
@@ -124,7 +142,13 @@ prepare_glances() {
 # glance-api (eventlet), not Debian's default uwsgi: it listens by itself and needs no second server
 start_glance() {
   local e=$STACK_DIR/etc/$1
-  start "$1" glance-api --config-file "$e/glance-api.conf" --config-file "$e/more.conf"
+  start "$1" glance-api --config-file "$e/glance-api.conf" --config-file "$e/glance-image-import.conf" \
+    --config-file "$e/more.conf"
+}
+
+start_webserver() {
+  mkdir -p "$STACK_DIR/web"
+  start webserver $PY -m http.server --bind 127.0.0.1 --directory "$STACK_DIR/web" "$WEB_PORT"
 }
 
 # limit_by_keystone ENDPOINT: unified limits, which belong to a service and a region, named by an endpoint of theirs
@@ -149,13 +173,21 @@ if ! running keystone; then
   start_keystone
 fi
 wait $glances || die "glance's database could not be made, see $STACK_DIR/log/glance-manage.log"
-for name in glance glance-quota; do running $name || start_glance $name; done
+running glance || start_glance glance
+if [ -n "$TEMPEST" ]; then running webserver || start_webserver; else running glance-quota || start_glance glance-quota; fi
 wait_http keystone "$KEYSTONE_URL"
 endpoint=$(ADMIN_PASSWORD=$ADMIN_PASSWORD SERVICE_PASSWORD=$SERVICE_PASSWORD REGION=$REGION \
   KEYSTONE_URL=$KEYSTONE_URL IMAGE_ENDPOINT=$IMAGE_ENDPOINT $PY "$HERE/seed.py")
-limit_by_keystone "$endpoint"
-running glance-limits || start_glance glance-limits
+if [ -z "$TEMPEST" ]; then
+  limit_by_keystone "$endpoint"
+  running glance-limits || start_glance glance-limits
+fi
 wait_http glance "$GLANCE_URL/"
-wait_http glance-quota "$GLANCE_QUOTA_URL/"
-wait_http glance-limits "$GLANCE_LIMITS_URL/"
-echo "openstack: keystone $KEYSTONE_URL, glance $GLANCE_URL, with a quota $GLANCE_QUOTA_URL, with limits $GLANCE_LIMITS_URL"
+if [ -n "$TEMPEST" ]; then
+  wait_http webserver "$WEB_URL/"
+  echo "openstack: keystone $KEYSTONE_URL, glance $GLANCE_URL, image endpoint of the catalog $IMAGE_ENDPOINT"
+else
+  wait_http glance-quota "$GLANCE_QUOTA_URL/"
+  wait_http glance-limits "$GLANCE_LIMITS_URL/"
+  echo "openstack: keystone $KEYSTONE_URL, glance $GLANCE_URL, with a quota $GLANCE_QUOTA_URL, with limits $GLANCE_LIMITS_URL"
+fi

@@ -1,0 +1,170 @@
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import type { Admission } from './admission.ts';
+import type { Config } from './config/config.ts';
+import { copiesAdded } from './core/import-copies.ts';
+import type { ImportRequest } from './core/import-request.ts';
+import type { Owner } from './core/owner.ts';
+import { type Fetched, parsedJson } from './http/ask.ts';
+import type { ImageLookup } from './image-lookup.ts';
+import type { Reservation } from './ledger/ledger.ts';
+import type { Log } from './log.ts';
+import type { KnownImages } from './usage/known-images.ts';
+import type { Caller } from './usage/usage.ts';
+
+/** Between two looks at an image that is being imported, at first and at most. */
+const firstWaitMs = 250;
+const longestWaitMs = 15_000;
+
+const storesAnswer = z.object({ stores: z.array(z.object({ 'read-only': z.string().optional() })) });
+
+/** An import that the caller asks for. */
+export interface ImportCall {
+  readonly image: string;
+  readonly imported: ImportRequest;
+  readonly owner: Owner;
+  readonly caller: Caller;
+}
+
+/** What an import may add, set aside. Whoever holds it says what became of the call. */
+export interface MeteredImport {
+  /** The API took the call, or nobody knows: its image is watched until the import has ended. */
+  began(): void;
+  /** The API refused the call. */
+  refused(): Promise<void>;
+}
+
+/**
+ * Imports make copies of data that is in the cloud already: their bytes do not cross the gateway, but they fill the
+ * quota. What a call adds is set aside before the API hears of it, and settled when its image says that it has ended.
+ */
+export class Imports {
+  readonly #ask: (target: string, caller: Caller) => Promise<Fetched>;
+  readonly #lookup: ImageLookup;
+  readonly #admission: Admission;
+  readonly #knownImages: KnownImages;
+  readonly #watches: ImportWatches;
+
+  constructor(
+    ask: (target: string, caller: Caller) => Promise<Fetched>,
+    lookup: ImageLookup,
+    admission: Admission,
+    knownImages: KnownImages,
+    watches: ImportWatches,
+  ) {
+    this.#ask = ask;
+    this.#lookup = lookup;
+    this.#admission = admission;
+    this.#knownImages = knownImages;
+    this.#watches = watches;
+  }
+
+  /** @throws GatewayError as `Admission.admit` and `ImageLookup.record` do. */
+  async admit(config: Config, call: ImportCall): Promise<MeteredImport> {
+    const bytes = await this.#addedBytes(call);
+    const { owner, caller } = call;
+    const id = randomUUID();
+    const reservation =
+      bytes === 0
+        ? null
+        : (await this.#admission.admit(config, { id, owner, declaredBytes: bytes, caller })).reservation;
+    return {
+      began: () => {
+        this.#knownImages.add(owner.project, call.image);
+        this.#watches.begin({
+          id,
+          call,
+          reservation,
+          lookup: this.#lookup,
+          holdMs: config.upload.unknownHoldMs,
+        });
+      },
+      refused: async () => reservation?.settle('released', 0),
+    };
+  }
+
+  async #addedBytes({ image, imported, caller }: ImportCall): Promise<number> {
+    const looked = await this.#lookup.record(image, caller);
+    // the API will say what is wrong with such a call, and adds nothing
+    if ('answer' in looked || looked.image.sizeBytes === null) return 0;
+    const { sizeBytes, stores } = looked.image;
+    const writable = imported.allStores ? await this.#writableStores(caller) : 1;
+    return sizeBytes * copiesAdded(imported, stores, writable);
+  }
+
+  async #writableStores(caller: Caller): Promise<number> {
+    const answer = await this.#ask('/v2/info/stores', caller);
+    const read = storesAnswer.safeParse(answer.status === 200 ? parsedJson(answer) : null);
+    // 404: there is one store, and it has no name
+    if (!read.success) return 1;
+    return read.data.stores.filter((store) => store['read-only']?.toLowerCase() !== 'true').length;
+  }
+}
+
+interface Watched {
+  readonly id: string;
+  readonly call: ImportCall;
+  /** Null where the import adds nothing that could be set aside. */
+  readonly reservation: Reservation | null;
+  readonly lookup: ImageLookup;
+  /** Given up after this long; 0 = never. */
+  readonly holdMs: number;
+}
+
+/** Imports under way, each looked at from time to time until it has ended. */
+export class ImportWatches {
+  readonly #log: Log;
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #stopped = false;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  get size(): number {
+    return this.#timers.size;
+  }
+
+  begin(watched: Watched): void {
+    const beganMs = performance.now();
+    let waitMs = firstWaitMs;
+    const wait = (): void => {
+      if (this.#stopped) return;
+      const timer = setTimeout(async () => {
+        const ended = await this.#ended(watched, performance.now() - beganMs);
+        this.#timers.delete(timer);
+        waitMs = Math.min(waitMs * 2, longestWaitMs);
+        if (!ended) wait();
+      }, waitMs);
+      timer.unref();
+      this.#timers.add(timer);
+    };
+    wait();
+  }
+
+  /** Gives up on all: the process ends, and its ledger with it. */
+  stop(): void {
+    this.#stopped = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+  }
+
+  async #ended({ id, call, reservation, lookup, holdMs }: Watched, ageMs: number): Promise<boolean> {
+    const about = {
+      import: id,
+      image: call.image,
+      method: call.imported.method,
+      reserved_bytes: reservation?.bytes ?? 0,
+    };
+    const state = await lookup.importState(call.image, call.caller);
+    if (state === 'running') {
+      if (holdMs === 0 || ageMs < holdMs) return false;
+      // a reading that begins later sees what there is; what is still to come is not set aside any more
+      this.#log.warn(about, 'import given up: the API never said that it ended');
+    } else this.#log.info({ ...about, outcome: state }, 'import ended');
+    const bytes = reservation?.bytes ?? 0;
+    // which copies were made only a reading can tell; all that were asked for count until there is one
+    await reservation?.settle(state === 'gone' ? 'released' : 'stored', state === 'gone' ? 0 : bytes);
+    return true;
+  }
+}

@@ -1,0 +1,90 @@
+import { limitsStored } from './charges.ts';
+import type { Config } from './config/config.ts';
+import { GatewayError } from './core/errors.ts';
+import type { BodyFraming } from './core/framing.ts';
+import { joinedHeader } from './core/headers.ts';
+import { touchesLocations } from './core/image-patch.ts';
+import { type ImportRequest, type ImportWay, readImport } from './core/import-request.ts';
+import { type JsonBody, readJson } from './core/json-body.ts';
+import type { Operation } from './core/operation.ts';
+import { MiB } from './core/units.ts';
+import type { Client } from './http/client.ts';
+import { openBody } from './http/client-body.ts';
+
+/** The most that is read of a body to be judged where `max_body` sets no limit. */
+const mostJudgedBytes = MiB;
+
+/** A request that may bring in bytes round the gateway, and was let through. */
+export interface Judgement {
+  /** What was judged, written anew: it goes upstream in place of what the client sent. */
+  readonly body: Buffer;
+  /** Of the client's body. */
+  readonly receivedBytes: number;
+  /** Null for what is no import call. */
+  readonly imported: ImportRequest | null;
+}
+
+/**
+ * Reads and judges the body of a request whose action is `import`, `update`, `locations` or `task`; null for any
+ * other. What the configuration refuses whatever the body says is refused before a byte of it is asked for.
+ * @throws GatewayError `import-refused`, `import-invalid`, `body-not-json`, `body-too-large`, and what reading a
+ *   body throws.
+ */
+export async function judge(
+  config: Config,
+  client: Client,
+  { action }: Operation,
+  framing: BodyFraming,
+): Promise<Judgement | null> {
+  switch (action) {
+    case 'import': {
+      const { json, receivedBytes } = await readBody(config, client, framing);
+      const imported = readImport(json.document, joinedHeader(client.headers, 'x-image-meta-store'));
+      refuseWay(config, imported.method);
+      return { body: Buffer.from(json.text), receivedBytes, imported };
+    }
+    case 'update': {
+      const { json, receivedBytes } = await readBody(config, client, framing);
+      if (touchesLocations(json.document)) refuseWay(config, 'locations');
+      return { body: Buffer.from(json.text), receivedBytes, imported: null };
+    }
+    case 'locations':
+    case 'task': {
+      refuseWay(config, action === 'task' ? 'tasks' : 'locations');
+      const { json, receivedBytes } = await readBody(config, client, framing);
+      return { body: Buffer.from(json.text), receivedBytes, imported: null };
+    }
+    default:
+      return null;
+  }
+}
+
+async function readBody(
+  config: Config,
+  client: Client,
+  framing: BodyFraming,
+): Promise<{ json: JsonBody; receivedBytes: number }> {
+  const coding = joinedHeader(client.headers, 'content-encoding')?.trim().toLowerCase();
+  // whoever decodes it after us would read another body than we did
+  if (coding !== undefined && coding !== 'identity') {
+    throw new GatewayError('body-not-json', 'The body is encoded; send it plainly.');
+  }
+  const maxBytes = config.maxBodyBytes === 0 ? mostJudgedBytes : config.maxBodyBytes;
+  const bytes = (await openBody(client, framing, maxBytes)?.whole()) ?? Buffer.alloc(0);
+  const json = readJson(bytes);
+  // 1e15 grows when it is written anew
+  if (Buffer.byteLength(json.text) > maxBytes) {
+    throw new GatewayError('body-too-large', `Written plainly, the body has more than ${maxBytes} bytes.`, {
+      facts: { limit: maxBytes },
+    });
+  }
+  return { json, receivedBytes: bytes.length };
+}
+
+function refuseWay({ import: rules, quota }: Config, way: ImportWay): void {
+  const rule = rules[way];
+  if (rule === 'pass' || (rule === 'unless-limited' && !(quota.mode === 'enforce' && limitsStored(quota))))
+    return;
+  const why = rule === 'refuse' ? '' : ': its bytes would go round the quota';
+  throw new GatewayError('import-refused', `Data by way of ${way} is not taken here${why}.`);
+}
