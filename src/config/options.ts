@@ -313,7 +313,8 @@ export const options = mapping({
               ),
             }),
             'An account of the gateway’s own, with the role admin. Without it a token is validated with itself; with it ' +
-              'tokens that may not ask about themselves, orphans and `quota.cloud_limits.source: keystone` work too.',
+              'tokens that may not ask about themselves (of trusts), orphans and, if it has the role reader on the system, ' +
+              '`quota.cloud_limits.source: keystone` work too.',
           ),
         }),
         {},

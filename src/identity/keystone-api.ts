@@ -53,8 +53,11 @@ export class KeystoneApi {
     }
   }
 
-  /** A token for a password. */
-  async authenticate(credentials: Credentials): Promise<{ readonly secret: string; readonly token: Token }> {
+  /** A token for a password, of the account's project or of the whole system. */
+  async authenticate(
+    credentials: Credentials,
+    scope: 'project' | 'system' = 'project',
+  ): Promise<{ readonly secret: string; readonly token: Token }> {
     const { user, userDomain, project, projectDomain, password } = credentials;
     const body = {
       auth: {
@@ -62,14 +65,18 @@ export class KeystoneApi {
           methods: ['password'],
           password: { user: { name: user, domain: { name: userDomain }, password } },
         },
-        scope: { project: { name: project, domain: { name: projectDomain } } },
+        scope:
+          scope === 'system'
+            ? { system: { all: true } }
+            : { project: { name: project, domain: { name: projectDomain } } },
       },
     };
     const answer = await this.#ask('POST', '/auth/tokens', [], JSON.stringify(body));
     const secret = headerValue(answer.headers, 'x-subject-token');
     const token = readToken(parsedJson(answer));
     if (answer.status !== 201 || secret === undefined || token === null) {
-      throw unavailable(`Keystone answered ${answer.status} when the service account asked for a token.`);
+      const what = scope === 'system' ? 'a token of the system' : 'a token';
+      throw unavailable(`Keystone answered ${answer.status} when the service account asked for ${what}.`);
     }
     return { secret, token };
   }

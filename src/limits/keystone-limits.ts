@@ -42,7 +42,7 @@ export class KeystoneLimits implements LimitsSource {
   }
 
   async #limit(resource: string, project: string): Promise<number> {
-    const secret = await this.#account.secret();
+    const secret = await this.#account.systemSecret();
     const query = new URLSearchParams({ resource_name: resource });
     const ofProject = new URLSearchParams({ resource_name: resource, project_id: project });
     const [defaults, limits] = await Promise.all([

@@ -13,6 +13,14 @@ const mostPages = 10_000;
 /** Images that are asked for by id side by side. */
 const questionsAtOnce = 8;
 
+/**
+ * How often both lists are read when nothing is known of a project: an owner who hides and shows an image all the time must
+ * hit seven gaps between eight lists to keep it out of sight. After the first time only what changed lately is listed.
+ */
+const firstRounds = 4;
+/** How lately: more than the clocks of the API and the gateway can differ. */
+const latelyMs = 3_600_000;
+
 /** States whose bytes Glance does not count (glance.md §3.2): their data is gone or going. */
 const uncounted = new Set(['killed', 'deleted', 'pending_delete']);
 
@@ -55,8 +63,15 @@ export class GlanceUsage implements UsageSource {
       if (upperBytes !== null) return upperBytes;
     }
     const counted = new Map<string, number>();
-    // images that are hidden are not in the plain list, but in the quota
-    for (const hidden of [false, true]) await this.#readList(project, caller, hidden, counted);
+    const rounds = this.#known.wasRead(project) ? 1 : firstRounds;
+    const lately = `gte:${new Date(Date.now() - latelyMs).toISOString().slice(0, 19)}Z`;
+    for (let round = 0; round < rounds; round += 1) {
+      // images that are hidden are not in the plain list, but in the quota
+      for (const hidden of ['false', 'true']) {
+        const filters = { os_hidden: hidden, ...(round > 0 && { updated_at: lately }) };
+        await this.#readList(project, caller, filters, counted);
+      }
+    }
     const lookedFor = new Set(this.#known.of(project));
     await this.#readEach(
       project,
@@ -82,14 +97,14 @@ export class GlanceUsage implements UsageSource {
   async #readList(
     project: string,
     caller: Caller,
-    hidden: boolean,
+    filters: Readonly<Record<string, string>>,
     counted: Map<string, number>,
   ): Promise<void> {
     const query = new URLSearchParams({
       owner: project,
       limit: String(pageLimit),
       sort: 'created_at:asc',
-      os_hidden: String(hidden),
+      ...filters,
       // without it an administrator is not shown the community images of others
       ...(caller.project !== project && { visibility: 'all' }),
     });

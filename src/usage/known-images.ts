@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 
 /** Images that are remembered, over all projects; at about 100 bytes each. The project unused for longest goes first. */
 const mostImages = 500_000;
+const mostProjects = 100_000;
 const none: ReadonlySet<string> = new Set();
 
 /**
@@ -14,6 +15,14 @@ export class KnownImages {
     maxSize: mostImages,
     sizeCalculation: (images) => images.size + 1,
   });
+
+  /** Projects of which a reading was taken in, as far as they are remembered. */
+  readonly #read = new LRUCache<string, true>({ max: mostProjects });
+
+  /** False as long as an image of the project may never have been seen. */
+  wasRead(project: string): boolean {
+    return this.#read.has(project) && this.#byProject.has(project);
+  }
 
   of(project: string): ReadonlySet<string> {
     return this.#byProject.get(project) ?? none;
@@ -30,5 +39,6 @@ export class KnownImages {
   read(project: string, found: Iterable<string>, lookedFor: ReadonlySet<string>): void {
     const added = [...this.of(project)].filter((image) => !lookedFor.has(image));
     this.#byProject.set(project, new Set([...found, ...added]));
+    this.#read.set(project, true);
   }
 }

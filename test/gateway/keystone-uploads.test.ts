@@ -277,6 +277,16 @@ describe('an upload by token', () => {
       assert.equal((await stage.gateway.put(image, 1, who)).code, 'uploads-exceeded');
     });
 
+    it('is refused where the service account may not read the limits of every project', async () => {
+      keystone.limits.image_size_total = { registered: 10, projects: { blue: 1 } };
+      keystone.limits.image_count_uploading = { registered: 10 };
+      keystone.accountsOfSystem = false;
+      await withAccount({ quota: { cloud_limits: { source: 'keystone' } } });
+      const ann = tokenOf({ user: 'ann', project: 'blue' });
+      const image = await stage.gateway.create(ann);
+      assert.deepEqual(await stage.gateway.put(image, 1, ann), { status: 503, code: 'identity-unavailable' });
+    });
+
     it('is refused while nobody can say the limits', async () => {
       await withAccount({ quota: { cloud_limits: { source: 'keystone' } } }, 'wrong');
       const admin = tokenOf({ user: 'ann', project: 'blue' });

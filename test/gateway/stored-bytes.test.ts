@@ -98,6 +98,26 @@ describe('the stored bytes of a project', () => {
     assert.deepEqual(glance.asked.slice(-1), ['/v2/images/a']);
   });
 
+  it('hold an image that is shown just before the hidden ones are listed, also when nothing is known yet', async () => {
+    const image: FakeImage = { id: 'a', size: 7, hidden: true };
+    glance.images = [image];
+    glance.meanwhile = () => {
+      if (glance.asked.length === 2) image.hidden = false;
+    };
+    assert.equal(await exact(), 7);
+    // it is known now, so the next reading need not look as often
+    const before = glance.asked.length;
+    assert.equal(await exact(), 7);
+    assert.equal(glance.asked.length, before + 2);
+  });
+
+  it('are asked for again in one round where there are none', async () => {
+    assert.equal(await exact(), 0);
+    const before = glance.asked.length;
+    assert.equal(await exact(), 0);
+    assert.equal(glance.asked.length, before + 2);
+  });
+
   it('hold what an upload stored, though no list had it yet', async () => {
     const image: FakeImage = { id: 'a', size: 7 };
     glance.images = [image];

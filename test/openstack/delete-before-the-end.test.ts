@@ -16,7 +16,7 @@ describe('a dozen images deleted before their data is whole', () => {
   let owner: Owner;
 
   beforeEach(async () => {
-    gateway = await Gateway.start({ quota: `${count * bytes}B` });
+    gateway = await Gateway.start({ quota: `${count * bytes}B`, watchInterval: '0s' });
     owner = await newOwner();
   });
   afterEach(() => gateway.stop());

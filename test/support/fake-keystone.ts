@@ -29,6 +29,8 @@ export class FakeKeystone {
   readonly limits: Record<string, FakeLimit> = {};
   /** `user:password` that may log in, and the roles they get. */
   readonly accounts = new Map<string, readonly string[]>();
+  /** True gives the accounts their roles on the whole system too. */
+  accountsOfSystem = true;
   /** Questions about tokens so far. */
   validations = 0;
   logins = 0;
@@ -96,10 +98,12 @@ export class FakeKeystone {
       return reply(response, 200, { registered_limits: row === undefined ? [] : [row] });
     }
     if (url.pathname === '/v3/limits') {
-      // all rows of the resource: whoever asks for one project has to look himself
-      const rows = Object.entries(limit?.projects ?? {}).map(([project_id, resource_limit]) => ({
-        ...{ resource_name: resource, project_id, resource_limit, region_id },
-      }));
+      // of all projects to the system, else of one's own; whoever asks for one project has to look himself
+      const rows = Object.entries(limit?.projects ?? {})
+        .filter(([project]) => authority.system === true || project === authority.project)
+        .map(([project_id, resource_limit]) => ({
+          ...{ resource_name: resource, project_id, resource_limit, region_id },
+        }));
       return reply(response, 200, { limits: rows });
     }
     reply(response, 404, { error: { code: 404 } });
@@ -124,10 +128,14 @@ export class FakeKeystone {
     this.logins += 1;
     let text = '';
     for await (const piece of request) text += String(piece);
-    const { user } = JSON.parse(text).auth.identity.password;
+    const { identity, scope } = JSON.parse(text).auth;
+    const { user } = identity.password;
     const roles = this.accounts.get(`${user.name}:${user.password}`);
-    if (roles === undefined) return reply(response, 401, { error: { code: 401 } });
-    const secret = this.issue({ user: user.name, project: 'service', roles });
+    const system = scope.system?.all === true;
+    if (roles === undefined || (system && !this.accountsOfSystem)) {
+      return reply(response, 401, { error: { code: 401 } });
+    }
+    const secret = this.issue({ user: user.name, project: system ? null : 'service', roles, system });
     response.setHeader('X-Subject-Token', secret);
     reply(response, 201, documentOf(this.tokens.get(secret) ?? { user: '', project: null }));
   }

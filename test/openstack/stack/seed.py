@@ -30,7 +30,7 @@ for u, pw, p, rs in (
     for r in rs:
         if roles[r].id not in have:
             k.roles.grant(roles[r], user=user, project=projects[p])
-    if u == 'glance':                # oslo.limit reads limits as one who reads the whole system
+    if u == 'glance':                # limits of all projects are shown to who reads the whole system
         k.roles.grant(roles['reader'], user=user, system='all')
 image = get(k.services, 'glance', type='image')
 old = {e.interface: e for e in k.endpoints.list(service=image)}
