@@ -232,7 +232,10 @@ async function settle(
 ): Promise<void> {
   const outcome = verdict?.outcome ?? 'released';
   try {
-    if (outcome !== 'released') knownImages.add(upload.start.owner.project, upload.start.image);
+    if (outcome !== 'released') {
+      const bytes = outcome === 'stored' ? (verdict?.storedBytes ?? 0) : 0;
+      knownImages.add(upload.start.owner.project, upload.start.image, bytes);
+    }
     await reservation.settle(outcome, verdict?.storedBytes ?? 0);
     metrics.ledgerOperation('settle', outcome);
     if (outcome !== 'unknown') return;

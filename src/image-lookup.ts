@@ -1,6 +1,7 @@
 import { z } from 'zod';
+import { GatewayError } from './core/errors.ts';
 import type { StatusLookup } from './core/profile.ts';
-import type { Fetched } from './http/ask.ts';
+import { type Fetched, parsedJson } from './http/ask.ts';
 import type { Caller } from './usage/usage.ts';
 
 export type ImageState = 'stored' | 'not-stored' | 'gone' | 'undecided';
@@ -67,7 +68,9 @@ export class ImageLookup {
       caller,
     );
     if (answer.status !== 200) return { answer };
-    const record = z.record(z.string(), z.unknown()).parse(JSON.parse(answer.body.toString('utf8')));
+    const read = z.record(z.string(), z.unknown()).safeParse(parsedJson(answer));
+    if (!read.success) throw new GatewayError('upstream-invalid', 'The API answered with no image.');
+    const record = read.data;
     const owner = lookup.owner === null ? null : record[lookup.owner];
     return {
       image: {

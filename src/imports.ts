@@ -70,7 +70,7 @@ export class Imports {
         : (await this.#admission.admit(config, { id, owner, declaredBytes: bytes, caller })).reservation;
     return {
       began: () => {
-        this.#knownImages.add(owner.project, call.image);
+        this.#knownImages.add(owner.project, call.image, 0);
         this.#watches.begin({
           id,
           call,

@@ -16,7 +16,9 @@ export function copiesAdded(
       return Math.max(1, allStores ? writableStores : new Set(stores).size) - 1;
     case 'copy-image':
       if (allStores) return Math.max(0, writableStores - new Set(present).size);
-      return new Set(stores.filter((store) => !present.includes(store))).size;
+      // Glance takes its default store where none is named, and refuses one that has the image: but a copy may be
+      // deleted before it looks, so each named one counts
+      return Math.max(1, new Set(stores).size);
     default:
       return 0;
   }

@@ -81,12 +81,14 @@ export class ImageRoutes {
   #usage({ caller }: Call): Answer {
     if (this.#limits == null) return { status: 200, content: { usage: {} } };
     const own = this.#catalog.listed(caller).filter(({ owner }) => owner === caller.projectId);
-    const bytes = own
-      .filter(({ status }) => status === 'active')
-      .reduce((sum, { data }) => sum + (data?.sizeBytes ?? 0), 0);
+    const mebibytes = (...statuses: readonly string[]): number => {
+      const images = own.filter(({ status }) => statuses.includes(status));
+      return Math.floor(images.reduce((sum, { data }) => sum + (data?.sizeBytes ?? 0), 0) / MiB);
+    };
     const uploading = own.filter(({ status }) => status === 'saving').length;
     const usage = {
-      image_size_total: { limit: this.#limits.sizeTotalMiB, usage: Math.floor(bytes / MiB) },
+      image_size_total: { limit: this.#limits.sizeTotalMiB, usage: mebibytes('active') },
+      image_stage_total: { limit: -1, usage: mebibytes('uploading', 'importing') },
       image_count_uploading: { limit: this.#limits.countUploading, usage: uploading },
     };
     return { status: 200, content: { usage } };

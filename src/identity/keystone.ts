@@ -125,6 +125,11 @@ export class KeystoneIdentity implements Identity {
       return null;
     }
     const validation = await this.#ask(hash, secret, serviceSecret);
+    if (validation === 'authority-refused' && serviceSecret === null) {
+      // nothing is known of the token: it was the gateway's own account that was refused
+      this.#observe('unavailable');
+      throw new GatewayError('identity-unavailable', 'Keystone refuses the service account of the gateway.');
+    }
     const expired =
       typeof validation === 'object' && serviceSecret === null && this.#nowMs() >= validation.expiresAtMs;
     if (validation === 'invalid' || validation === 'authority-refused' || expired) {

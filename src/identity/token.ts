@@ -8,7 +8,6 @@ export interface Token {
   /** Null for tokens of a domain, of the system, or without a scope: none of them owns images. */
   readonly project: string | null;
   readonly roles: readonly string[];
-  readonly systemScope: boolean;
   /** Milliseconds since 1970. */
   readonly expiresAtMs: number;
   /** Null where the token may do all that its user may. */
@@ -24,7 +23,6 @@ const tokenDocument = z.object({
     user: z.object({ id }),
     project: z.object({ id }).nullish(),
     roles: z.array(z.object({ name: z.string() })).nullish(),
-    system: z.object({ all: z.boolean().nullish() }).nullish(),
     expires_at: z.iso.datetime({ offset: true }),
     application_credential: z
       .object({
@@ -40,12 +38,11 @@ const tokenDocument = z.object({
 export function readToken(document: unknown): Token | null {
   const read = tokenDocument.safeParse(document);
   if (!read.success) return null;
-  const { user, project, roles, system, expires_at, application_credential } = read.data.token;
+  const { user, project, roles, expires_at, application_credential } = read.data.token;
   return {
     user: user.id,
     project: project?.id ?? null,
     roles: roles?.map(({ name }) => name) ?? [],
-    systemScope: system?.all === true,
     expiresAtMs: Date.parse(expires_at),
     accessRules: application_credential?.access_rules ?? null,
   };

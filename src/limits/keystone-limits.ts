@@ -22,6 +22,7 @@ const own = z.object({
  * nothing may be stored, as Glance reads it with `use_keystone_limits` (glance.md §3.3).
  */
 export class KeystoneLimits implements LimitsSource {
+  readonly dependsOnCaller = false;
   readonly #api: KeystoneApi;
   readonly #account: ServiceAccount;
   /** Null = limits without a region, and of all regions. */

@@ -13,6 +13,10 @@ export const noLimits: ProjectLimits = Object.freeze({ totalBytes: Infinity, upl
 /** Says what the cloud allows. */
 export interface LimitsSource {
   /**
+   * True where it matters who asks: then an answer that one caller got is none for another.
+   */
+  readonly dependsOnCaller: boolean;
+  /**
    * @param caller whose credentials may be used to ask.
    * @throws GatewayError `limits-unavailable`, `credentials-refused`, `identity-unavailable`.
    */
@@ -20,4 +24,4 @@ export interface LimitsSource {
 }
 
 /** Where the file says all there is to say. */
-export const fileOnly: LimitsSource = { limitsOf: async () => noLimits };
+export const fileOnly: LimitsSource = { dependsOnCaller: false, limitsOf: async () => noLimits };

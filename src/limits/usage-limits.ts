@@ -13,6 +13,7 @@ const usageAnswer = z.object({ usage: z.object({ image_size_total: limit, image_
  * of the caller's own token. Where unified limits are off, Glance shows none, and none there are.
  */
 export class GlanceUsageLimits implements LimitsSource {
+  readonly dependsOnCaller = true;
   readonly #ask: (target: string, caller: Caller) => Promise<Fetched>;
 
   constructor(ask: (target: string, caller: Caller) => Promise<Fetched>) {

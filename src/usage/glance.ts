@@ -33,8 +33,9 @@ const imageSchema = z.object({
 });
 const imagePage = z.object({ images: z.array(imageSchema), next: z.string().optional() });
 
+const usedMiB = z.object({ usage: z.int().nonnegative() }).optional();
 const usageAnswer = z.object({
-  usage: z.object({ image_size_total: z.object({ usage: z.int().nonnegative() }).optional() }),
+  usage: z.object({ image_size_total: usedMiB, image_stage_total: usedMiB }),
 });
 
 export type Ask = (target: string, caller: Caller) => Promise<Fetched>;
@@ -72,26 +73,39 @@ export class GlanceUsage implements UsageSource {
         await this.#readList(project, caller, filters, counted);
       }
     }
-    const lookedFor = new Set(this.#known.of(project));
+    const lookedFor = new Set(this.#known.of(project).keys());
     await this.#readEach(
       project,
       caller,
       [...lookedFor].filter((image) => !counted.has(image)),
       counted,
     );
-    this.#known.read(project, counted.keys(), lookedFor);
+    this.#known.read(project, counted, lookedFor);
     let bytes = 0;
     for (const each of counted.values()) bytes += each;
     return bytes;
+  }
+
+  /** Adds an image's bytes, unless they are not the project's or not in its quota. */
+  #count(image: z.output<typeof imageSchema>, project: string, counted: Map<string, number>): void {
+    // an older API may not know the filter, and an administrator sees everybody's
+    if (image.owner !== project || uncounted.has(image.status)) return;
+    const bytes =
+      image.size == null ? (this.#known.of(project).get(image.id) ?? 0) : image.size * copies(image.stores);
+    if (bytes > 0) counted.set(image.id, bytes);
   }
 
   async #upperBytes(caller: Caller): Promise<number | null> {
     const answer = await this.#ask('/v2/info/usage', caller);
     refuseRefusal(answer.status);
     const read = usageAnswer.safeParse(answer.status === 200 ? parsedJson(answer) : null);
-    const usedMiB = read.success ? read.data.usage.image_size_total?.usage : undefined;
-    if (answer.status < 500) this.#knowsUsage = usedMiB !== undefined;
-    return usedMiB === undefined ? null : (usedMiB + 1) * MiB - 1;
+    const usage = read.success ? read.data.usage : {};
+    const storedMiB = usage.image_size_total?.usage;
+    const stagedMiB = usage.image_stage_total?.usage;
+    const known = storedMiB !== undefined && stagedMiB !== undefined;
+    if (answer.status < 500) this.#knowsUsage = known;
+    // what is staged has no location yet, and so is not in the total
+    return known ? lastByteOf(storedMiB) + lastByteOf(stagedMiB) : null;
   }
 
   async #readList(
@@ -117,7 +131,7 @@ export class GlanceUsage implements UsageSource {
         throw unavailable(
           `The API answered its image list with status ${answer.status} and not with a list.`,
         );
-      for (const image of read.data.images) count(image, project, counted);
+      for (const image of read.data.images) this.#count(image, project, counted);
       const { next } = read.data;
       if (next === undefined) return;
       if (!next.startsWith('/v2/images?'))
@@ -141,20 +155,15 @@ export class GlanceUsage implements UsageSource {
         refuseRefusal(answer.status);
         const read = imageSchema.safeParse(answer.status === 200 ? parsedJson(answer) : null);
         if (!read.success) throw unavailable(`The API answered ${answer.status} when asked for an image.`);
-        count(read.data, project, counted);
+        this.#count(read.data, project, counted);
       }
     };
     await Promise.all(Array.from({ length: Math.min(questionsAtOnce, images.length) }, readOn));
   }
 }
 
-/** Adds an image's bytes, unless they are not the project's or not in its quota. */
-function count(image: z.output<typeof imageSchema>, project: string, counted: Map<string, number>): void {
-  // an older API may not know the filter, and an administrator sees everybody's
-  if (image.owner !== project || uncounted.has(image.status)) return;
-  const bytes = (image.size ?? 0) * copies(image.stores);
-  if (bytes > 0) counted.set(image.id, bytes);
-}
+/** The most that a figure floored to MiB may stand for. */
+const lastByteOf = (mebibytes: number): number => (mebibytes + 1) * MiB - 1;
 
 function copies(stores: string | undefined): number {
   return stores === undefined || stores === '' ? 1 : stores.split(',').length;

@@ -27,6 +27,20 @@ describe('an access rule', () => {
     });
   }
 
+  it('with very many stars is judged at once, matching or not', () => {
+    const given = `/v2/images/${'a'.repeat(36)}/file`;
+    for (const [pattern, allowed] of [
+      [`/v2/${'**'.repeat(60)}!`, false],
+      [`/v2/${'**'.repeat(60)}`, true],
+      [`/${'*'.repeat(1)}${'{x}'.repeat(40)}/**`, false],
+      [`/v2/images/${'{x}'.repeat(36)}/file`, true],
+      [`/v2/images/${'{x}'.repeat(37)}/file`, false],
+    ] as const) {
+      const rules = [{ service: 'image', method: 'PUT', path: pattern }];
+      assert.equal(permitted(rules, { service: 'image', method: 'PUT', path: given }), allowed, pattern);
+    }
+  });
+
   it('is for its service and its method only', () => {
     const rules = [{ service: 'image', method: 'PUT', path }];
     assert.equal(permitted(rules, { service: 'volume', method: 'PUT', path }), false);

@@ -76,7 +76,13 @@ describe('an import that makes copies', () => {
   for (const [what, more, stores, added] of [
     ['to one store more', { stores: ['b'] }, 'a', 100],
     ['to two stores more, named three times', { stores: ['b', 'c', 'b'] }, 'a', 200],
-    ['to a store that has it and one that does not', { stores: ['a', 'b'] }, 'a', 100],
+    ['to the default store, which is not named', {}, 'a', 100],
+    [
+      'to a store that has it, which might be deleted meanwhile, and one more',
+      { stores: ['a', 'b'] },
+      'a',
+      200,
+    ],
     ['to all stores, of which two have it', { all_stores: true }, 'a,b', 100],
   ] as const) {
     const stored = 100 * stores.split(',').length;
@@ -99,12 +105,6 @@ describe('an import that makes copies', () => {
       await eventually(() => assert.equal(sluice.gateway.savingBytes, 0), 'the import has ended');
     });
   }
-
-  it('adds nothing to a store that has it', async () => {
-    await start(100);
-    assert.equal((await copy({ stores: ['a'] })).status, 202);
-    assert.equal(sluice.gateway.savingBytes, 0);
-  });
 
   it('of staged data adds one copy less than it has stores, for the staged one counts already', async () => {
     told = { ...told, status: 'uploading', stores: '', importingTo: '' };

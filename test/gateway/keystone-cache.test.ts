@@ -284,6 +284,14 @@ describe('what Keystone says of a token', () => {
       );
     });
 
+    it('is a 503, and not a no, when Keystone refuses the account’s tokens, new ones too', async () => {
+      keystone.stillborn = true;
+      const secret = keystone.issue({ user: 'ann', project: 'blue' });
+      assert.equal(await refusal(whoIs(secret)), 'identity-unavailable');
+      keystone.stillborn = false;
+      assert.equal((await whoIs(secret)).user, 'ann');
+    });
+
     it('is a no about a token that Keystone does not know', async () => {
       assert.equal(await refusal(whoIs('made-up')), 'token-invalid');
     });

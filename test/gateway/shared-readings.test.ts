@@ -50,6 +50,7 @@ describe('a question that many uploads share', () => {
 
   it('of limits is asked again by whoever has a good token', async () => {
     const source = {
+      dependsOnCaller: true,
       limitsOf: (_project: string, caller: Caller) => answerFor(caller, { totalBytes: 5, uploads: 1 }),
     };
     const limits = new RememberedLimits(source, 1000, () => 0);
@@ -57,6 +58,25 @@ describe('a question that many uploads share', () => {
     const second = limits.limitsOf('blue', good);
     await assert.rejects(first, isRefused);
     assert.deepEqual(await second, { totalBytes: 5, uploads: 1 });
+  });
+
+  it('of limits is one question for a project’s own people and another for an administrator', async () => {
+    const source = {
+      dependsOnCaller: true,
+      limitsOf: async (project: string, caller: Caller) => ({
+        totalBytes: caller.project === project ? 5 : Infinity,
+        uploads: Infinity,
+      }),
+    };
+    const limits = new RememberedLimits(source, 1000, () => 0);
+    const administrator: Caller = { headers: [], project: 'admin' };
+    const [, own] = await Promise.all([
+      limits.limitsOf('blue', administrator),
+      limits.limitsOf('blue', good),
+    ]);
+    assert.equal(own.totalBytes, 5);
+    assert.equal((await limits.limitsOf('blue', administrator)).totalBytes, Infinity);
+    assert.equal((await limits.limitsOf('blue', good)).totalBytes, 5);
   });
 
   it('is not asked again where the answer failed for another reason', async () => {

@@ -21,7 +21,8 @@ interface FakeImage {
 class FakeGlance {
   images: FakeImage[] = [];
   readonly asked: string[] = [];
-  usageMiB: number | null = null;
+  /** Stored and staged, in MiB; null: unified limits are off. */
+  usageMiB: readonly [number, number] | null = null;
   /** Called before each question is answered. */
   meanwhile: (target: string) => void = () => {};
 
@@ -30,7 +31,12 @@ class FakeGlance {
     this.meanwhile(target);
     const url = new URL(target, 'http://glance');
     if (url.pathname === '/v2/info/usage') {
-      const usage = this.usageMiB === null ? {} : { image_size_total: { limit: -1, usage: this.usageMiB } };
+      const [stored = 0, staged = 0] = this.usageMiB ?? [];
+      const figures = {
+        image_size_total: { limit: -1, usage: stored },
+        image_stage_total: { limit: -1, usage: staged },
+      };
+      const usage = this.usageMiB === null ? {} : figures;
       return fetched(200, { usage });
     }
     const id = /^\/v2\/images\/(.+)$/.exec(url.pathname)?.[1];
@@ -121,11 +127,27 @@ describe('the stored bytes of a project', () => {
   it('hold what an upload stored, though no list had it yet', async () => {
     const image: FakeImage = { id: 'a', size: 7 };
     glance.images = [image];
-    known.add('blue', 'a');
+    known.add('blue', 'a', 0);
     glance.meanwhile = (target) => {
       image.hidden = target.includes('os_hidden=false');
     };
     assert.equal(await exact(), 7);
+  });
+
+  it('hold what is known of an image that lost its size, until it is gone or has one again', async () => {
+    glance.images = [{ id: 'a', size: 7 }];
+    assert.equal(await exact(), 7);
+    glance.images = [{ id: 'a', size: null, status: 'saving' }];
+    assert.equal(await exact(), 7);
+    assert.equal(await exact(), 7);
+    glance.images = [{ id: 'a', size: 3 }];
+    assert.equal(await exact(), 3);
+    glance.images = [];
+    assert.equal(await exact(), 0);
+    // and what an upload has stored counts although the API never showed it with a size
+    known.add('blue', 'b', 5);
+    glance.images = [{ id: 'b', size: null, status: 'queued' }];
+    assert.equal(await exact(), 5);
   });
 
   it('do not hold what was deleted, and it is asked for once only', async () => {
@@ -141,16 +163,16 @@ describe('the stored bytes of a project', () => {
   });
 
   it('do not forget an image that an upload stored while they were read', async () => {
-    known.add('blue', 'gone');
+    known.add('blue', 'gone', 0);
     glance.meanwhile = (target) => {
-      if (target === '/v2/images/gone') known.add('blue', 'late');
+      if (target === '/v2/images/gone') known.add('blue', 'late', 0);
     };
     assert.equal(await exact(), 0);
-    assert.deepEqual([...known.of('blue')], ['late']);
+    assert.deepEqual([...known.of('blue').keys()], ['late']);
   });
 
   it('are not guessed at when a known image cannot be asked for', async () => {
-    known.add('blue', 'a');
+    known.add('blue', 'a', 0);
     const failing = new GlanceUsage(
       async (target) => (target === '/v2/images/a' ? fetched(503, {}) : glance.ask(target)),
       known,
@@ -163,13 +185,14 @@ describe('the stored bytes of a project', () => {
   });
 
   it('may be a MiB more than there is where the short answer is enough', async () => {
-    glance.usageMiB = 3;
-    assert.equal(await usage.storedBytes('blue', caller, 'upper'), 4 * MiB - 1);
+    // what is staged stands in a figure of its own
+    glance.usageMiB = [3, 2];
+    assert.equal(await usage.storedBytes('blue', caller, 'upper'), 4 * MiB - 1 + (3 * MiB - 1));
     assert.deepEqual(glance.asked, ['/v2/info/usage']);
   });
 
   it('of another project are never the short answer, which is about the caller’s own', async () => {
-    glance.usageMiB = 3;
+    glance.usageMiB = [3, 0];
     glance.images = [{ id: 'a', size: 7, owner: 'red' }];
     assert.equal(await usage.storedBytes('red', caller, 'upper'), 7);
     assert.equal(

@@ -34,6 +34,8 @@ export class FakeKeystone {
   /** Questions about tokens so far. */
   validations = 0;
   logins = 0;
+  /** True: a token that an account gets is refused at once. */
+  stillborn = false;
   /** Answers every question with this status instead; 0 = as usual, -1 = never answers. */
   trouble = 0;
   readonly #server: Server;
@@ -137,7 +139,9 @@ export class FakeKeystone {
     }
     const secret = this.issue({ user: user.name, project: system ? null : 'service', roles, system });
     response.setHeader('X-Subject-Token', secret);
-    reply(response, 201, documentOf(this.tokens.get(secret) ?? { user: '', project: null }));
+    const document = documentOf(this.tokens.get(secret) ?? { user: '', project: null });
+    if (this.stillborn) this.revoke(secret);
+    reply(response, 201, document);
   }
 
   #valid(secret: string): FakeToken | null {
