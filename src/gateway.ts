@@ -17,7 +17,7 @@ import type { Fetched } from './http/ask.ts';
 import { type Client, peerAddress } from './http/client.ts';
 import { Listener } from './http/listener.ts';
 import { Networks } from './http/networks.ts';
-import { Passthrough } from './http/passthrough.ts';
+import { Passthrough, type PassthroughOptions } from './http/passthrough.ts';
 import { refuseUpgrade, Upgrades } from './http/upgrade.ts';
 import { Cloud } from './identity/cloud.ts';
 import type { ServiceAccount } from './identity/service-account.ts';
@@ -35,6 +35,7 @@ import { Payers } from './payer.ts';
 import { RateLimits } from './rate-limits.ts';
 import { Registry } from './registry.ts';
 import { Resolution } from './resolution.ts';
+import { Shared } from './shared.ts';
 import { GlanceUsage } from './usage/glance.ts';
 import { KnownImages } from './usage/known-images.ts';
 import { Readings } from './usage/readings.ts';
@@ -54,7 +55,14 @@ export class Gateway {
   readonly #metrics: Metrics;
   readonly #listeners: Listener[];
   readonly #admin: AdminServer;
-  #cloud: Cloud;
+  /** Every pool of connections that is not closed yet, those of earlier configurations included. */
+  readonly #open = new Set<Passthrough | Cloud>();
+  #passthrough: Shared<Passthrough>;
+  #cloud: Shared<Cloud>;
+  /** Keeps open what the configuration in force asks through. */
+  #hold: () => () => void;
+  /** Lets go of it, for the configuration that comes next. */
+  #letGo: () => void;
   #services: Services;
   #orphans: Orphans;
   #rateLimits: RateLimits | null = null;
@@ -80,7 +88,10 @@ export class Gateway {
       },
       version,
     );
+    this.#passthrough = this.#newPassthrough(config);
     this.#cloud = this.#newCloud(config);
+    this.#hold = holdBoth(this.#passthrough, this.#cloud);
+    this.#letGo = this.#hold();
     ({ services: this.#services, orphans: this.#orphans } = this.#assemble(config));
     this.#health = new Health(this.#services.passthrough, config, log);
     this.#upgrades = this.#upgradesTo(config);
@@ -88,7 +99,7 @@ export class Gateway {
     this.#listeners = config.listen.map(
       () =>
         new Listener(config, takesUpgrades, {
-          request: (client: Client) => void exchange(this.#services, client),
+          request: (client: Client) => void this.#exchange(client),
           upgrade: (request, socket, head) => this.#upgrade(request, socket, head),
           dropped: () => this.#metrics.connectionDropped(),
         }),
@@ -103,7 +114,10 @@ export class Gateway {
     });
   }
 
-  /** Rejects when an address cannot be bound; nothing is left listening then. */
+  /**
+   * Resolves when clients and operators are served; whether the upstream is well shows a little later, in readiness.
+   * Rejects when an address cannot be bound; nothing is left listening then.
+   */
   async start(): Promise<void> {
     const { config } = this.#services;
     try {
@@ -118,20 +132,25 @@ export class Gateway {
       await this.stopNow();
       throw error;
     }
-    await this.#health.start();
+    this.#health.start();
     this.#orphans.start();
   }
 
   /**
-   * New requests go by the new configuration, running ones by the one they began with. Addresses of
-   * listeners are kept: another address needs a restart.
+   * New requests go by the new configuration, running ones by the one they began with, and so does what outlives its
+   * request: outcomes nobody knows, imports. What they ask through stays open until the last of them is done.
+   * Addresses of listeners are kept: another address needs a restart.
    */
-  async reload(config: Config): Promise<void> {
-    const { config: before, passthrough } = this.#services;
-    const cloudBefore = this.#cloud;
+  reload(config: Config): void {
+    const { config: before } = this.#services;
+    const letGo = this.#letGo;
+    const samePassthrough = isDeepStrictEqual(passthroughOptions(config), passthroughOptions(before));
+    if (!samePassthrough) this.#passthrough = this.#newPassthrough(config);
     // what is known of tokens is worth keeping: a reload must not send every client's token to Keystone at once
     const sameCloud = isDeepStrictEqual(config.identity, before.identity);
     if (!sameCloud) this.#cloud = this.#newCloud(config);
+    this.#hold = holdBoth(this.#passthrough, this.#cloud);
+    this.#letGo = this.#hold();
     this.#orphans.stop();
     ({ services: this.#services, orphans: this.#orphans } = this.#assemble({
       ...config,
@@ -139,14 +158,17 @@ export class Gateway {
       admin: before.admin,
     }));
     this.#orphans.start();
-    if (!sameCloud) void cloudBefore.close().catch(() => {});
     this.#upgrades = this.#upgradesTo(config);
     for (const listener of this.#listeners) listener.reconfigure(config);
-    this.#health.stop();
-    this.#health = new Health(this.#services.passthrough, config, this.#log);
+    if (!samePassthrough || !isDeepStrictEqual(config.upstream.health, before.upstream.health)) {
+      this.#health.stop();
+      // the same server is as well as it was: a reload alone makes nobody unready
+      const known = upstreamOf(config).href === upstreamOf(before).href && this.#health.healthy;
+      this.#health = new Health(this.#services.passthrough, config, this.#log, known);
+      this.#health.start();
+    }
+    letGo();
     this.#metrics.reloaded(true);
-    void passthrough.close().catch(() => {});
-    await this.#health.start();
   }
 
   reloadFailed(): void {
@@ -206,20 +228,37 @@ export class Gateway {
     this.#resolution.stop();
     this.#importWatches.stop();
     await this.#admin.close().catch(() => {});
-    await Promise.all([this.#services.passthrough.destroy(), this.#cloud.destroy()]);
+    await Promise.all([...this.#open].map((each) => each.destroy()));
   }
 
-  #newCloud({ identity }: Config): Cloud {
-    return new Cloud(identity, (outcome) => this.#metrics.identityCheck(outcome));
+  async #exchange(client: Client): Promise<void> {
+    const services = this.#services;
+    const letGo = this.#hold();
+    try {
+      await exchange(services, client);
+    } finally {
+      letGo();
+    }
+  }
+
+  #newPassthrough(config: Config): Shared<Passthrough> {
+    return this.#opened(new Passthrough(passthroughOptions(config)));
+  }
+
+  #newCloud({ identity }: Config): Shared<Cloud> {
+    return this.#opened(new Cloud(identity, (outcome) => this.#metrics.identityCheck(outcome)));
+  }
+
+  #opened<T extends Passthrough | Cloud>(opened: T): Shared<T> {
+    this.#open.add(opened);
+    return new Shared(opened, async () => {
+      await opened.close().catch(() => {});
+      this.#open.delete(opened);
+    });
   }
 
   #assemble(config: Config): { services: Services; orphans: Orphans } {
-    const passthrough = new Passthrough({
-      origin: upstreamOf(config),
-      connectTimeoutMs: config.upstream.connectTimeoutMs,
-      responseTimeoutMs: config.upstream.responseTimeoutMs,
-      idleTimeoutMs: config.upstream.idleTimeoutMs,
-    });
+    const passthrough = this.#passthrough.value;
     const ask = (target: string, { headers }: Caller) =>
       passthrough.fetch('GET', target, askHeaders(headers), askTimeoutMs);
     const readings =
@@ -228,9 +267,9 @@ export class Gateway {
         : new Readings(new GlanceUsage(ask, this.#knownImages), this.#ledger, (outcome) =>
             this.#metrics.usageReading(outcome),
           );
-    const { identity, account } = this.#cloud;
+    const { identity, account } = this.#cloud.value;
     const operator = account === null ? null : operatorOf(account, upstreamOf(config).host);
-    const lookup = new ImageLookup(config.api.status, ask, operator);
+    const lookup = new ImageLookup(config.api.status, ask, operator, this.#hold);
     const payers = new Payers(lookup, {
       limitsStored: readings !== null && limitsStored(config.quota),
       knowsProjects: identity.knowsProjects,
@@ -271,7 +310,7 @@ export class Gateway {
   #limitsOf({ quota }: Config, ask: (target: string, caller: Caller) => Promise<Fetched>): LimitsSource {
     const { source, ttlMs, region } = quota.cloudLimits;
     if (source === 'none') return fileOnly;
-    const { api, account } = this.#cloud;
+    const { api, account } = this.#cloud.value;
     if (source === 'keystone' && account === null)
       throw new Error('limits of Keystone without a service account');
     const limits =
@@ -316,6 +355,20 @@ export class Gateway {
       refuseUpgrade(socket, asGatewayError(error));
     }
   }
+}
+
+function passthroughOptions(config: Config): PassthroughOptions {
+  const { connectTimeoutMs, responseTimeoutMs, idleTimeoutMs } = config.upstream;
+  return { origin: upstreamOf(config), connectTimeoutMs, responseTimeoutMs, idleTimeoutMs };
+}
+
+function holdBoth(passthrough: Shared<Passthrough>, cloud: Shared<Cloud>): () => () => void {
+  return () => {
+    const held = [passthrough.hold(), cloud.hold()];
+    return () => {
+      for (const letGo of held) letGo();
+    };
+  };
 }
 
 /** The service account as the API sees it. */

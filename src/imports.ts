@@ -9,6 +9,7 @@ import { type Fetched, parsedJson } from './http/ask.ts';
 import type { ImageLookup } from './image-lookup.ts';
 import type { Reservation } from './ledger/ledger.ts';
 import type { Log } from './log.ts';
+import { pause } from './pause.ts';
 import type { KnownImages } from './usage/known-images.ts';
 import type { Caller } from './usage/usage.ts';
 
@@ -114,39 +115,38 @@ interface Watched {
 /** Imports under way, each looked at from time to time until it has ended. */
 export class ImportWatches {
   readonly #log: Log;
-  readonly #timers = new Set<NodeJS.Timeout>();
-  #stopped = false;
+  readonly #watching = new Set<AbortController>();
 
   constructor(log: Log) {
     this.#log = log;
   }
 
   get size(): number {
-    return this.#timers.size;
+    return this.#watching.size;
   }
 
   begin(watched: Watched): void {
-    const beganMs = performance.now();
-    let waitMs = firstWaitMs;
-    const wait = (): void => {
-      if (this.#stopped) return;
-      const timer = setTimeout(async () => {
-        const ended = await this.#ended(watched, performance.now() - beganMs);
-        this.#timers.delete(timer);
-        waitMs = Math.min(waitMs * 2, longestWaitMs);
-        if (!ended) wait();
-      }, waitMs);
-      timer.unref();
-      this.#timers.add(timer);
-    };
-    wait();
+    const stop = new AbortController();
+    this.#watching.add(stop);
+    // the call is answered before the import has ended, and so may be the configuration it began with
+    const release = watched.lookup.hold();
+    void this.#watch(watched, stop.signal).finally(() => {
+      this.#watching.delete(stop);
+      release();
+    });
   }
 
   /** Gives up on all: the process ends, and its ledger with it. */
   stop(): void {
-    this.#stopped = true;
-    for (const timer of this.#timers) clearTimeout(timer);
-    this.#timers.clear();
+    for (const stop of this.#watching) stop.abort();
+  }
+
+  async #watch(watched: Watched, stop: AbortSignal): Promise<void> {
+    const beganMs = performance.now();
+    for (let waitMs = firstWaitMs; ; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
+      await pause(waitMs, stop);
+      if (stop.aborted || (await this.#ended(watched, performance.now() - beganMs))) return;
+    }
   }
 
   async #ended({ id, call, reservation, lookup, holdMs }: Watched, ageMs: number): Promise<boolean> {

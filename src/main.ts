@@ -98,7 +98,7 @@ async function reload(gateway: Gateway, log: Log, file: string): Promise<void> {
     );
     return;
   }
-  await gateway.reload(result.config);
+  gateway.reload(result.config);
   log.info({ file }, 'reloaded');
 }
 

@@ -1,6 +1,7 @@
 import type { ImageLookup } from './image-lookup.ts';
 import type { Reservation } from './ledger/ledger.ts';
 import type { Log } from './log.ts';
+import { pause } from './pause.ts';
 import type { Caller } from './usage/usage.ts';
 
 /** Between two looks at an image, at first and at most. */
@@ -30,7 +31,12 @@ export class Resolution {
   ): void {
     const stop = new AbortController();
     this.#pending.add(stop);
-    void this.#resolve(reservation, upload, stop.signal).finally(() => this.#pending.delete(stop));
+    // the request is over before its outcome is known, and so may be the configuration it began with
+    const release = upload.lookup.hold();
+    void this.#resolve(reservation, upload, stop.signal).finally(() => {
+      this.#pending.delete(stop);
+      release();
+    });
   }
 
   /** Gives up on all that is pending: the process ends, and its ledger with it. */
@@ -49,7 +55,7 @@ export class Resolution {
     for (let waitMs = firstWaitMs; lookup.possible; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
       const leftMs = holdMs === 0 ? Infinity : holdMs - (performance.now() - beganMs);
       if (leftMs <= 0) break;
-      await sleep(Math.min(waitMs, leftMs), stop);
+      await pause(Math.min(waitMs, leftMs), stop);
       if (stop.aborted) return;
       const state = await lookup.state(image, caller);
       if (state === 'undecided') continue;
@@ -61,19 +67,4 @@ export class Resolution {
     await reservation.settle('released', 0);
     this.#log.warn(about, 'upload of unknown outcome given up: the API never said what became of its image');
   }
-}
-
-/** Resolves after a time, or at once when told to stop; keeps no process alive. */
-function sleep(ms: number, stop: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      stop.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    timer.unref();
-    stop.addEventListener('abort', done);
-    if (stop.aborted) done();
-  });
 }
