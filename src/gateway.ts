@@ -7,6 +7,7 @@ import { AdminServer } from './admin/server.ts';
 import { Admission } from './admission.ts';
 import { limitsStored } from './charges.ts';
 import type { Config, ListenAddress } from './config/config.ts';
+import { writeAddress } from './config/scalars.ts';
 import { GatewayError } from './core/errors.ts';
 import { checkHeaders, joinedHeader, requestHeaders } from './core/headers.ts';
 import { classify } from './core/operation.ts';
@@ -44,9 +45,13 @@ import type { Caller } from './usage/usage.ts';
 /** How long a request of the gateway's own to the API may take: a list, an image's status. */
 const askTimeoutMs = 30_000;
 
+/** How often a drain says what it waits for. */
+const drainReportMs = 10_000;
+
 /** Everything that runs, put together from a configuration. */
 export class Gateway {
   readonly #log: Log;
+  readonly #version: string;
   readonly #ledger = new MemoryLedger(() => performance.now());
   readonly #registry = new Registry();
   readonly #knownImages = new KnownImages();
@@ -74,6 +79,7 @@ export class Gateway {
 
   constructor(config: Config, log: Log, version: string) {
     this.#log = log;
+    this.#version = version;
     this.#resolution = new Resolution(log);
     this.#importWatches = new ImportWatches(log);
     this.#metrics = new Metrics(
@@ -82,7 +88,7 @@ export class Gateway {
         uploadsInFlight: () => this.#registry.size,
         uploadsUnresolved: () => this.#resolution.size,
         importsWatched: () => this.#importWatches.size,
-        connections: () => this.#listeners.reduce((sum, { connections }) => sum + connections, 0),
+        connections: () => this.#connections(),
         upstreamHealthy: () => this.#health.healthy,
         orphans: () => this.#orphans.report.orphans.length,
       },
@@ -95,10 +101,9 @@ export class Gateway {
     ({ services: this.#services, orphans: this.#orphans } = this.#assemble(config));
     this.#health = new Health(this.#services.passthrough, config, log);
     this.#upgrades = this.#upgradesTo(config);
-    const takesUpgrades = config.api.routes.some(({ upgrade }) => upgrade === true);
     this.#listeners = config.listen.map(
       () =>
-        new Listener(config, takesUpgrades, {
+        new Listener(config, takesUpgrades(config), {
           request: (client: Client) => void this.#exchange(client),
           upgrade: (request, socket, head) => this.#upgrade(request, socket, head),
           dropped: () => this.#metrics.connectionDropped(),
@@ -132,6 +137,9 @@ export class Gateway {
       await this.stopNow();
       throw error;
     }
+    const { listen, admin } = this.addresses;
+    const version = this.#version;
+    this.#log.info({ listen: listen.map(writeAddress), admin: writeAddress(admin), version }, 'serving');
     this.#health.start();
     this.#orphans.start();
   }
@@ -139,10 +147,14 @@ export class Gateway {
   /**
    * New requests go by the new configuration, running ones by the one they began with, and so does what outlives its
    * request: outcomes nobody knows, imports. What they ask through stays open until the last of them is done.
-   * Addresses of listeners are kept: another address needs a restart.
+   * The level of the log is its owner's to set.
+   * @returns the keys that have another value than the one in force, and keep that until a restart.
    */
-  reload(config: Config): void {
+  reload(config: Config): { readonly needRestart: readonly string[] } {
     const { config: before } = this.#services;
+    const needRestart = (['listen', 'admin'] as const).filter(
+      (key) => !isDeepStrictEqual(config[key], before[key]),
+    );
     const letGo = this.#letGo;
     const samePassthrough = isDeepStrictEqual(passthroughOptions(config), passthroughOptions(before));
     if (!samePassthrough) this.#passthrough = this.#newPassthrough(config);
@@ -159,7 +171,10 @@ export class Gateway {
     }));
     this.#orphans.start();
     this.#upgrades = this.#upgradesTo(config);
-    for (const listener of this.#listeners) listener.reconfigure(config);
+    for (const listener of this.#listeners) {
+      listener.reconfigure(config);
+      listener.takeUpgrades(takesUpgrades(config));
+    }
     if (!samePassthrough || !isDeepStrictEqual(config.upstream.health, before.upstream.health)) {
       this.#health.stop();
       // the same server is as well as it was: a reload alone makes nobody unready
@@ -169,17 +184,31 @@ export class Gateway {
     }
     letGo();
     this.#metrics.reloaded(true);
+    return { needRestart };
   }
 
   reloadFailed(): void {
     this.#metrics.reloaded(false);
   }
 
-  /** Takes no new request, lets running uploads finish for `shutdown_grace`, then ends them. */
+  /** Takes no new request, lets running uploads finish for `shutdown_grace`, then ends them; says what it waits for. */
   async drain(): Promise<void> {
     const { shutdownGraceMs } = this.#services.config;
+    const endMs = performance.now() + shutdownGraceMs;
     this.#draining = true;
-    this.#log.info({ uploads: this.#registry.size, grace_seconds: shutdownGraceMs / 1000 }, 'draining');
+    const sayWhatIsLeft = (): void => {
+      const leftSeconds = Math.max(0, Math.ceil((endMs - performance.now()) / 1000));
+      this.#log.info(
+        {
+          ...this.#registry.left(),
+          connections: this.#connections(),
+          grace_seconds: shutdownGraceMs === 0 ? null : leftSeconds,
+        },
+        'draining',
+      );
+    };
+    sayWhatIsLeft();
+    const saying = setInterval(sayWhatIsLeft, drainReportMs);
     const closed = Promise.all(this.#listeners.map((listener) => listener.close()));
     let timer: NodeJS.Timeout | undefined;
     if (shutdownGraceMs > 0) {
@@ -194,6 +223,8 @@ export class Gateway {
     }
     await closed;
     clearTimeout(timer);
+    clearInterval(saying);
+    this.#log.info('drained');
     await this.#release();
   }
 
@@ -216,6 +247,10 @@ export class Gateway {
 
   get uploadsUnderWay(): number {
     return this.#registry.size;
+  }
+
+  #connections(): number {
+    return this.#listeners.reduce((sum, { connections }) => sum + connections, 0);
   }
 
   #destroyClients(): void {
@@ -356,6 +391,8 @@ export class Gateway {
     }
   }
 }
+
+const takesUpgrades = ({ api }: Config): boolean => api.routes.some(({ upgrade }) => upgrade === true);
 
 function passthroughOptions(config: Config): PassthroughOptions {
   const { connectTimeoutMs, responseTimeoutMs, idleTimeoutMs } = config.upstream;

@@ -54,6 +54,14 @@ export class Upload {
   }
 }
 
+/** The uploads under way, summed up in the words of the log. Bytes are those of uploads that said their length. */
+export interface UploadsLeft {
+  readonly uploads: number;
+  readonly declared_bytes: number;
+  readonly bytes_to_come: number;
+  readonly uploads_of_unknown_length: number;
+}
+
 /** The uploads under way in this process. */
 export class Registry {
   readonly #uploads = new Map<string, Upload>();
@@ -71,6 +79,20 @@ export class Registry {
     const upload = new Upload(id, start, () => this.#uploads.delete(id));
     this.#uploads.set(id, upload);
     return upload;
+  }
+
+  /** What is still to come, in bytes, where uploads have said how long they are. */
+  left(): UploadsLeft {
+    const uploads = this.list();
+    const sized = uploads.flatMap(({ start: { declaredBytes }, progress }) =>
+      declaredBytes === null ? [] : [{ declaredBytes, toComeBytes: declaredBytes - progress.receivedBytes }],
+    );
+    return {
+      uploads: uploads.length,
+      declared_bytes: sized.reduce((sum, { declaredBytes }) => sum + declaredBytes, 0),
+      bytes_to_come: sized.reduce((sum, { toComeBytes }) => sum + toComeBytes, 0),
+      uploads_of_unknown_length: uploads.length - sized.length,
+    };
   }
 
   get(id: string): Upload | undefined {
