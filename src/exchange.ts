@@ -237,8 +237,7 @@ async function settle(
     metrics.ledgerOperation('settle', outcome);
     if (outcome !== 'unknown') return;
     resolution.begin(reservation, {
-      image: upload.start.image,
-      sentBytes: upload.progress.sentBytes,
+      upload,
       caller,
       lookup,
       holdMs: config.upload.unknownHoldMs,
@@ -297,7 +296,7 @@ async function meterImport(
     return 'answered';
   }
   record.project = paying.owner.project;
-  return await imports.admit(config, { image, imported, owner: paying.owner, caller });
+  return await imports.admit(config, { image, imported, owner: paying.owner, caller, client: record.client });
 }
 
 /** The image is gone: its uploads end, and the deleter's answer waits until their bytes are back, but not for ever. */

@@ -110,8 +110,9 @@ export class Gateway {
         }),
     );
     this.#admin = new AdminServer({
-      registry: this.#registry,
       metrics: this.#metrics,
+      uploads: () => [...this.#registry.list(), ...this.#resolution.rows(), ...this.#importWatches.rows()],
+      cancel: (id) => this.#cancel(id),
       savingBytes: () => this.#ledger.savingBytes(),
       orphans: () => this.#orphans.report,
       notReady: () =>
@@ -264,6 +265,15 @@ export class Gateway {
     this.#importWatches.stop();
     await this.#admin.close().catch(() => {});
     await Promise.all([...this.#open].map((each) => each.destroy()));
+  }
+
+  async #cancel(id: string): Promise<boolean> {
+    const upload = this.#registry.get(id);
+    if (upload === undefined)
+      return (await this.#resolution.giveUp(id)) || (await this.#importWatches.giveUp(id));
+    upload.abort(new GatewayError('cancelled', 'An operator ended the upload.', { ending: 'cancelled' }));
+    await upload.ended;
+    return true;
   }
 
   async #exchange(client: Client): Promise<void> {

@@ -2,10 +2,12 @@ import { randomUUID } from 'node:crypto';
 import type { GatewayError } from './core/errors.ts';
 import type { Owner } from './core/owner.ts';
 import type { Progress } from './lanes/lane.ts';
+import type { UploadRow } from './upload-row.ts';
 
 export interface UploadStart {
   readonly image: string;
   readonly owner: Owner;
+  /** `import` where the API itself brings in the bytes. */
   readonly lane: string;
   readonly declaredBytes: number | null;
   readonly client: string;
@@ -13,10 +15,11 @@ export interface UploadStart {
 }
 
 /** One upload under way. Whoever began it ends it, in a `finally`. */
-export class Upload {
+export class Upload implements UploadRow {
   readonly id: string;
   readonly start: UploadStart;
   readonly startedAt: Date;
+  readonly ending = null;
   readonly progress: Progress = { receivedBytes: 0, sentBytes: 0 };
   /** Set aside in the ledger now. */
   reservedBytes = 0;

@@ -48,6 +48,7 @@ describe('the admin listener', () => {
       sent_bytes: 400,
       reserved_bytes: 1000,
       upstream: `127.0.0.1:${api.port}`,
+      ending: null,
     });
     assert.equal((await gateway.uploads()).saving_bytes, 1000);
     assert.equal(await gateway.metric('sluice_saving_bytes'), 1000);

@@ -58,6 +58,7 @@ describe('what an operator does', () => {
       reserved_bytes: 100,
       client: '127.0.0.1',
       upstream: `127.0.0.1:${api.port}`,
+      ending: null,
     });
     assert.equal(answer.saving_bytes, 100);
   });
