@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { Duplex } from 'node:stream';
@@ -11,6 +12,7 @@ import { writeAddress } from './config/scalars.ts';
 import { GatewayError } from './core/errors.ts';
 import { checkHeaders, joinedHeader, requestHeaders } from './core/headers.ts';
 import { classify } from './core/operation.ts';
+import { hasPassed, viaMember } from './core/via.ts';
 import { exchange, type Services } from './exchange.ts';
 import { asGatewayError, upstreamOf } from './forward.ts';
 import { Health } from './health.ts';
@@ -52,6 +54,7 @@ const drainReportMs = 10_000;
 export class Gateway {
   readonly #log: Log;
   readonly #version: string;
+  readonly #pseudonym = `sluice-${randomBytes(8).toString('hex')}`;
   readonly #ledger = new MemoryLedger(() => performance.now());
   readonly #registry = new Registry();
   readonly #knownImages = new KnownImages();
@@ -334,6 +337,7 @@ export class Gateway {
     });
     const services: Services = {
       config,
+      pseudonym: this.#pseudonym,
       identity,
       payers,
       trustedProxies: new Networks(config.trustedProxies),
@@ -374,6 +378,7 @@ export class Gateway {
     try {
       const raw = request.rawHeaders;
       checkHeaders(raw, request.httpVersion);
+      if (hasPassed(raw, this.#pseudonym)) throw new GatewayError('loop-detected', 'Via names this gateway.');
       const method = request.method ?? '';
       const { upgrade, target } = classify(config.api, {
         method,
@@ -395,6 +400,7 @@ export class Gateway {
         identityNames: identity.headerNames,
         sizeHeader: config.api.sizeHeader,
       });
+      headers.push('Via', viaMember(request.httpVersion, this.#pseudonym));
       this.#upgrades.pass(request, socket, head, target, headers);
     } catch (error) {
       refuseUpgrade(socket, asGatewayError(error));

@@ -52,7 +52,13 @@ routes:
     await client.receive(17);
     assert.equal(client.unread.subarray(0, 17).toString(), 'HTTP/1.1 101 Swit');
     assert.equal(upstream.connections.length, 1);
+    const via = /^via: *(.*)$/im.exec(upstream.connections[0]?.head ?? '')?.[1] ?? '';
+    assert.match(via, /^1\.1 sluice-[0-9a-f]{16}$/);
     client.destroy();
+    const again = await sluice.client();
+    await again.request(...upgradeTo('/echo'), `Via: ${via}`);
+    assert.equal((await again.response()).status, 508);
+    assert.equal(upstream.connections.length, 1);
   });
 
   it('goes through on a route that allows it only since a reload', async () => {
