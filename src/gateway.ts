@@ -12,6 +12,7 @@ import { writeAddress } from './config/scalars.ts';
 import { GatewayError } from './core/errors.ts';
 import { checkHeaders, joinedHeader, requestHeaders } from './core/headers.ts';
 import { classify } from './core/operation.ts';
+import { questionHeaders } from './core/question-headers.ts';
 import { hasPassed, viaMember } from './core/via.ts';
 import { exchange, type Services } from './exchange.ts';
 import { asGatewayError, upstreamOf } from './forward.ts';
@@ -308,7 +309,7 @@ export class Gateway {
   #assemble(config: Config): { services: Services; orphans: Orphans } {
     const passthrough = this.#passthrough.value;
     const ask = (target: string, { headers }: Caller) =>
-      passthrough.fetch('GET', target, askHeaders(headers), askTimeoutMs);
+      passthrough.fetch('GET', target, questionHeaders(headers, config.api.sizeHeader), askTimeoutMs);
     const readings =
       config.quota.usage.source === 'none'
         ? null
@@ -430,23 +431,4 @@ function operatorOf(account: ServiceAccount, host: string): Operator {
     caller: async () => ({ headers: ['Host', host, 'X-Auth-Token', await account.secret()], project: null }),
     seesEverything: () => account.seesEverything(),
   };
-}
-
-/** Headers by which a request about a body says something that is not true of a question about images. */
-const ofTheBody = new Set([
-  'content-type',
-  'content-encoding',
-  'content-md5',
-  'x-image-meta-store',
-  'accept',
-]);
-
-/** The caller's credentials and address, for a question of the gateway's own. */
-function askHeaders(headers: readonly string[]): string[] {
-  const kept: string[] = ['Accept', 'application/json'];
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] ?? '';
-    if (!ofTheBody.has(name.toLowerCase())) kept.push(name, headers[i + 1] ?? '');
-  }
-  return kept;
 }

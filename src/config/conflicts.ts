@@ -35,7 +35,7 @@ function* frames({ upload }: Settings): Generator<Conflict> {
   };
 }
 
-function* limits({ quota }: Settings): Generator<Conflict> {
+function* limits({ quota, identity }: Settings): Generator<Conflict> {
   const source = ['quota', 'usage', 'source'];
   for (const [index, { per, total }] of quota.limits.entries()) {
     const rule = ['quota', 'limits', index];
@@ -56,6 +56,9 @@ function* limits({ quota }: Settings): Generator<Conflict> {
       };
     } else if (quota.usage.source === 'none') {
       yield { path: totalPath, with: [source], message: about(totalPath, totalWithoutUsage) };
+    } else if (identity.source === 'none') {
+      const message = about(totalPath, totalWithoutProjects);
+      yield { path: totalPath, with: [['identity', 'source']], message };
     }
   }
 }
@@ -94,6 +97,9 @@ function* rates({ rate_limits: rules }: Settings): Generator<Conflict> {
     yield { path, with: [['rate_limits', first]], message };
   }
 }
+
+export const totalWithoutProjects =
+  'with identity.source none there is no project whose stored bytes could be read, so a total cannot be kept';
 
 export const totalWithoutUsage =
   'with quota.usage.source none nothing says what is stored, so a total cannot be kept';

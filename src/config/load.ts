@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { glance } from '../api/glance.ts';
 import type { Profile } from '../core/profile.ts';
 import type { Config } from './config.ts';
-import { findConflicts, totalWithoutUsage } from './conflicts.ts';
+import { findConflicts, totalWithoutProjects, totalWithoutUsage } from './conflicts.ts';
 import { about, inspect, nearest, show } from './inspection.ts';
 import { options, type Settings, serverKindDefaults, type WrittenOptions } from './options.ts';
 import { type Overrides, readOverrides } from './overrides.ts';
@@ -121,7 +121,13 @@ function assemble({ value, locate }: Source, baseFolder: string): LoadResult {
     else if (source !== null) {
       const read = readOverrides(source.value);
       overrides = read.overrides;
-      const useless = data.quota.usage.source === 'none' ? totals(overrides) : [];
+      const why =
+        data.quota.usage.source === 'none'
+          ? totalWithoutUsage
+          : data.identity.source === 'none'
+            ? totalWithoutProjects
+            : null;
+      const useless = why === null ? [] : totals(overrides, why);
       beside.push((place) => place([...read.findings, ...useless], source.locate));
     }
   }
@@ -172,10 +178,10 @@ function assemble({ value, locate }: Source, baseFolder: string): LoadResult {
 
 const isPath = (api: string): boolean => api.includes('/') || /\.(?:ya?ml|json)$/.test(api);
 
-const totals = (overrides: Overrides): Finding[] =>
+const totals = (overrides: Overrides, why: string): Finding[] =>
   [...overrides]
     .filter(([, { totalBytes = 0 }]) => totalBytes > 0)
-    .map(([id]) => ({ path: [id, 'total'], message: about([id, 'total'], totalWithoutUsage) }));
+    .map(([id]) => ({ path: [id, 'total'], message: about([id, 'total'], why) }));
 
 const inOrder = (errors: readonly ConfigError[]): ConfigError[] =>
   errors.toSorted((one, other) => one.line - other.line || one.column - other.column);

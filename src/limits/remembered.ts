@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { sharedOrOwn } from '../usage/shared-answer.ts';
 import type { Caller } from '../usage/usage.ts';
 import type { LimitsSource, ProjectLimits } from './limits.ts';
 
@@ -28,12 +29,15 @@ export class RememberedLimits implements LimitsSource {
   async limitsOf(project: string, caller: Caller): Promise<ProjectLimits> {
     const known = this.#known.get(project);
     if (known !== undefined && this.#nowMs() < known.untilMs) return known.limits;
-    let pending = this.#pending.get(project);
-    if (pending === undefined) {
-      pending = this.#ask(project, caller).finally(() => this.#pending.delete(project));
-      this.#pending.set(project, pending);
-    }
-    return await pending;
+    return await sharedOrOwn(this.#pending.get(project), () => {
+      const asked = this.#ask(project, caller);
+      this.#pending.set(project, asked);
+      const done = (): void => {
+        if (this.#pending.get(project) === asked) this.#pending.delete(project);
+      };
+      asked.then(done, done);
+      return asked;
+    });
   }
 
   async #ask(project: string, caller: Caller): Promise<ProjectLimits> {

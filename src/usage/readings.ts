@@ -1,5 +1,6 @@
 import { GatewayError } from '../core/errors.ts';
 import type { Ledger } from '../ledger/ledger.ts';
+import { sharedOrOwn } from './shared-answer.ts';
 import type { Caller, UsageSource } from './usage.ts';
 
 export type ReadingOutcome = 'read' | 'failed';
@@ -31,7 +32,7 @@ export class Readings {
     for (let attempt = 0; attempt < 3; attempt += 1) {
       const ageMs = await this.#ledger.readingAgeMs(account);
       if (ageMs !== null && (attempt > 0 || ageMs < ttlMs)) return;
-      await (this.#running.get(account) ?? this.#read(account, project, caller, 'upper'));
+      await sharedOrOwn(this.#running.get(account), () => this.#read(account, project, caller, 'upper'));
     }
     throw new GatewayError('usage-unavailable', 'No reading of the stored bytes was taken in.');
   }
@@ -50,7 +51,7 @@ export class Readings {
         });
       this.#waiting.set(account, waiting);
     }
-    await waiting;
+    await sharedOrOwn(waiting, () => this.#read(account, project, caller, 'exact'));
   }
 
   #read(account: string, project: string, caller: Caller, precision: 'exact' | 'upper'): Promise<void> {

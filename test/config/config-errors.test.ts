@@ -193,6 +193,12 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
       '1:23: upstream.servers[0]: expected "http://HOST:PORT", got "ftp://***@h"',
     ],
   ],
+  'a total needs projects': [
+    [
+      'identity: { source: none }\nquota: { limits: [{ per: project, total: 1 }] }',
+      '2:42: quota.limits[0].total: with identity.source none there is no project whose stored bytes could be read, so a total cannot be kept',
+    ],
+  ],
   'limits of the cloud need somebody to ask': [
     [
       'quota: { cloud_limits: { source: keystone } }',

@@ -11,6 +11,8 @@ const bytes = 1024 * MiB;
 
 interface Refusal {
   readonly status: number;
+  /** True where the gateway must not look at the token, so that Glance does. */
+  readonly ofIdentity?: boolean;
   /** What of the request Glance objects to. */
   readonly request: (origin: string, owner: Owner) => Promise<Pick<UploadRequest, 'imageId' | 'headers'>>;
 }
@@ -25,6 +27,7 @@ const refusals: Readonly<Record<string, Refusal>> = {
   },
   'a bad token': {
     status: 401,
+    ofIdentity: true,
     request: async (origin, owner) => ({
       imageId: await createImage(origin, owner),
       headers: { 'X-Auth-Token': 'not-a-token' },
@@ -52,19 +55,25 @@ function assertFromGlance(answer: RawResponse, status: number): void {
 
 describe("Glance's refusal reaches a client that is still sending", () => {
   let gateway: Gateway;
+  let withoutIdentity: Gateway;
   let owner: Owner;
 
   before(async () => {
     gateway = await Gateway.start();
+    withoutIdentity = await Gateway.start({ identity: 'none' });
     owner = await newOwner();
   });
-  after(() => gateway.stop());
+  after(async () => {
+    await gateway.stop();
+    await withoutIdentity.stop();
+  });
 
   for (const [name, refusal] of Object.entries(refusals)) {
     for (const framing of framings) {
       const begin = async () =>
         Upload.begin({
-          ...{ origin: gateway.origin, owner, ...framed(framing, bytes) },
+          ...{ origin: (refusal.ofIdentity ? withoutIdentity : gateway).origin, owner },
+          ...framed(framing, bytes),
           ...(await refusal.request(gateway.origin, owner)),
         });
 
@@ -86,6 +95,8 @@ describe("Glance's refusal reaches a client that is still sending", () => {
   }
 
   it('and no upload is left over', async () => {
-    await eventually(async () => assert.deepEqual(await gateway.uploads(), { uploads: [], saving_bytes: 0 }));
+    for (const each of [gateway, withoutIdentity]) {
+      await eventually(async () => assert.deepEqual(await each.uploads(), { uploads: [], saving_bytes: 0 }));
+    }
   });
 });

@@ -7,7 +7,8 @@ import { Body, type Digest, digest } from './support/body.ts';
 import { CountingTap } from './support/counting-tap.ts';
 import { Gateway } from './support/gateway.ts';
 import { createImage, imageInGlance } from './support/image.ts';
-import { identityHeaders, newOwner, type Owner, pointImageServiceAt } from './support/owner.ts';
+import { pointImageServiceAt } from './support/keystone.ts';
+import { identityHeaders, newOwner, type Owner } from './support/owner.ts';
 import { runAs } from './support/program.ts';
 import { glanceOrigin, stackDirectory } from './support/stack.ts';
 

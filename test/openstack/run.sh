@@ -3,7 +3,8 @@
 #   SLUICE_OPENSTACK_DIR   scratch directory (default ${TMPDIR:-/tmp}/sluice-openstack)
 #   SLUICE_OPENSTACK_KEEP  1: use services that run already, and leave them running at the end
 #   SLUICE_TEST_DIRECT     1: no gateway, the tests talk to Glance itself; what only a gateway can promise then fails
-#   KEYSTONE_PORT GLANCE_PORT GLANCE_QUOTA_PORT   default 5000 9292 9293, or any free port if those are taken
+#   KEYSTONE_PORT GLANCE_PORT GLANCE_QUOTA_PORT GLANCE_LIMITS_PORT
+#                          default 5000 9292 9293 9294, or any free port if those are taken
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . test/openstack/stack/session.sh

@@ -5,8 +5,7 @@ export SLUICE_OPENSTACK_DIR=$STACK_DIR            # the tests read the stores th
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 REGION=RegionOne
-ADMIN_PASSWORD=adminpass
-SERVICE_PASSWORD=servicepass
+export ADMIN_PASSWORD=adminpass SERVICE_PASSWORD=servicepass
 
 # Debian's programs want Debian's python, whatever is first in PATH
 PY=/usr/bin/python3
@@ -41,12 +40,15 @@ PORT_SHIFT=${PORT_SHIFT:-0}
 choose_port KEYSTONE_PORT $((5000 + PORT_SHIFT))
 choose_port GLANCE_PORT $((9292 + PORT_SHIFT))
 choose_port GLANCE_QUOTA_PORT $((9293 + PORT_SHIFT))
+choose_port GLANCE_LIMITS_PORT $((9294 + PORT_SHIFT))
 choose_port WEB_PORT $((8888 + PORT_SHIFT))
 
 export KEYSTONE_URL=http://127.0.0.1:$KEYSTONE_PORT/v3
 export GLANCE_URL=http://127.0.0.1:$GLANCE_PORT
 # a second Glance with a database and a store of its own, and Glance's own user_storage_quota
 export GLANCE_QUOTA_URL=http://127.0.0.1:$GLANCE_QUOTA_PORT
+# a third one, with use_keystone_limits
+export GLANCE_LIMITS_URL=http://127.0.0.1:$GLANCE_LIMITS_PORT
 # files of STACK_DIR/web, for web-download
 export WEB_URL=http://127.0.0.1:$WEB_PORT
 # what the service catalog says the image service is

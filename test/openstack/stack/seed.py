@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Idempotently put projects, users, roles and the service catalog in Keystone.
-The image endpoint becomes $IMAGE_ENDPOINT (all three interfaces)."""
+The image endpoint becomes $IMAGE_ENDPOINT (all three interfaces). Prints the id of the public one, which oslo.limit wants."""
 import os
 from keystoneauth1 import session
 from keystoneauth1.identity import v3
@@ -30,10 +30,20 @@ for u, pw, p, rs in (
     for r in rs:
         if roles[r].id not in have:
             k.roles.grant(roles[r], user=user, project=projects[p])
+    if u == 'glance':                # oslo.limit reads limits as one who reads the whole system
+        k.roles.grant(roles['reader'], user=user, system='all')
 image = get(k.services, 'glance', type='image')
 old = {e.interface: e for e in k.endpoints.list(service=image)}
 for i in ('public', 'internal', 'admin'):
     if i not in old:
-        k.endpoints.create(image, E['IMAGE_ENDPOINT'], interface=i, region=E['REGION'])
+        old[i] = k.endpoints.create(image, E['IMAGE_ENDPOINT'], interface=i, region=E['REGION'])
     elif old[i].url != E['IMAGE_ENDPOINT']:
         k.endpoints.update(old[i], url=E['IMAGE_ENDPOINT'])
+
+# every resource of Glance's unified limits has a default; one that is not registered would be 0
+have = {(r.service_id, r.resource_name) for r in k.registered_limits.list()}
+for name, default in (('image_size_total', 1000), ('image_stage_total', 1000), ('image_count_total', 100),
+                      ('image_count_uploading', 100)):
+    if (image.id, name) not in have:
+        k.registered_limits.create(image, name, default, region=E['REGION'])
+print(old['public'].id)

@@ -1,6 +1,7 @@
 #!/bin/bash
-# up.sh: configure and start Keystone, Glance, and a second Glance with user_storage_quota; waits until each answers.
-# up.sh tempest: instead of the second Glance what Tempest needs beside the first: metadata definitions in its database,
+# up.sh: configure and start Keystone, Glance, a second Glance with user_storage_quota, and a third with
+# use_keystone_limits; waits until each answers.
+# up.sh tempest: instead of the second and third Glance what Tempest needs beside the first: metadata definitions in its database,
 # and a web server with the files of STACK_DIR/web, which web-download may reach.
 # Idempotent: a service that runs is left alone.
 #   IMAGE_ENDPOINT  what the service catalog says the image service is (default: Glance itself)
@@ -60,12 +61,12 @@ start_keystone() {
     --disable-logging --lazy-apps --post-buffering 65536 --add-header "Connection: close"
 }
 
-# configure_glance NAME PORT QUOTA: its own database, stores and logs in STACK_DIR/NAME
+# configure_glance NAME PORT QUOTA: its own database, stores and logs in STACK_DIR/NAME. etc/NAME/more.conf is read too
 configure_glance() {
   local d=$STACK_DIR/$1 e=$STACK_DIR/etc/$1
   mkdir -p "$d"/{images,staging,tasks,work} "$e/policy.d"
   cp /usr/share/glance-common/glance-api-paste.ini "$e/"
-  touch "$e/policy.yaml"
+  touch "$e/policy.yaml" "$e/more.conf"
   cat >"$e/glance-api.conf" <<EOC
 [DEFAULT]
 bind_host = 127.0.0.1
@@ -103,6 +104,8 @@ project_name = service
 user_domain_name = Default
 project_domain_name = Default
 service_token_roles_required = True
+# by this name access rules of application credentials know Glance
+service_type = image
 [oslo_policy]
 policy_file = $e/policy.yaml
 policy_dirs = $e/policy.d
@@ -124,6 +127,7 @@ prepare_glances() {
   manage="glance-manage --config-file $STACK_DIR/etc/glance/glance-api.conf"
   configure_glance glance "$GLANCE_PORT" "${GLANCE_QUOTA:-0}"
   configure_glance glance-quota "$GLANCE_QUOTA_PORT" 200MB
+  configure_glance glance-limits "$GLANCE_LIMITS_PORT" 0
   [ ! -f "$d/prepared" ] || return 0
   sqlite_with_wal "$d/glance.db"
   {
@@ -131,18 +135,36 @@ prepare_glances() {
     if [ -n "$TEMPEST" ]; then $manage db_load_metadefs /usr/share/glance-common/metadefs; fi
   } >>"$STACK_DIR/log/glance-manage.log" 2>&1
   cp "$d"/glance.db* "$STACK_DIR/glance-quota/"
+  cp "$d"/glance.db* "$STACK_DIR/glance-limits/"
   touch "$d/prepared"
 }
 
 # glance-api (eventlet), not Debian's default uwsgi: it listens by itself and needs no second server
 start_glance() {
   local e=$STACK_DIR/etc/$1
-  start "$1" glance-api --config-file "$e/glance-api.conf" --config-file "$e/glance-image-import.conf"
+  start "$1" glance-api --config-file "$e/glance-api.conf" --config-file "$e/glance-image-import.conf" \
+    --config-file "$e/more.conf"
 }
 
 start_webserver() {
   mkdir -p "$STACK_DIR/web"
   start webserver $PY -m http.server --bind 127.0.0.1 --directory "$STACK_DIR/web" "$WEB_PORT"
+}
+
+# limit_by_keystone ENDPOINT: unified limits, which belong to a service and a region, named by an endpoint of theirs
+limit_by_keystone() {
+  cat >"$STACK_DIR/etc/glance-limits/more.conf" <<EOC
+[DEFAULT]
+use_keystone_limits = True
+[oslo_limit]
+auth_url = $KEYSTONE_URL
+auth_type = password
+username = glance
+password = $SERVICE_PASSWORD
+user_domain_name = Default
+system_scope = all
+endpoint_id = $1
+EOC
 }
 
 prepare_glances & glances=$!        # takes as long as Keystone's part, and does not need it
@@ -154,13 +176,18 @@ wait $glances || die "glance's database could not be made, see $STACK_DIR/log/gl
 running glance || start_glance glance
 if [ -n "$TEMPEST" ]; then running webserver || start_webserver; else running glance-quota || start_glance glance-quota; fi
 wait_http keystone "$KEYSTONE_URL"
-ADMIN_PASSWORD=$ADMIN_PASSWORD SERVICE_PASSWORD=$SERVICE_PASSWORD REGION=$REGION \
-  KEYSTONE_URL=$KEYSTONE_URL IMAGE_ENDPOINT=$IMAGE_ENDPOINT $PY "$HERE/seed.py"
+endpoint=$(ADMIN_PASSWORD=$ADMIN_PASSWORD SERVICE_PASSWORD=$SERVICE_PASSWORD REGION=$REGION \
+  KEYSTONE_URL=$KEYSTONE_URL IMAGE_ENDPOINT=$IMAGE_ENDPOINT $PY "$HERE/seed.py")
+if [ -z "$TEMPEST" ]; then
+  limit_by_keystone "$endpoint"
+  running glance-limits || start_glance glance-limits
+fi
 wait_http glance "$GLANCE_URL/"
 if [ -n "$TEMPEST" ]; then
   wait_http webserver "$WEB_URL/"
   echo "openstack: keystone $KEYSTONE_URL, glance $GLANCE_URL, image endpoint of the catalog $IMAGE_ENDPOINT"
 else
   wait_http glance-quota "$GLANCE_QUOTA_URL/"
-  echo "openstack: keystone $KEYSTONE_URL, glance $GLANCE_URL, glance with a quota $GLANCE_QUOTA_URL"
+  wait_http glance-limits "$GLANCE_LIMITS_URL/"
+  echo "openstack: keystone $KEYSTONE_URL, glance $GLANCE_URL, with a quota $GLANCE_QUOTA_URL, with limits $GLANCE_LIMITS_URL"
 fi

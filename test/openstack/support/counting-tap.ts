@@ -6,6 +6,8 @@ export interface TappedRequest {
   readonly target: string;
   /** Body bytes that came by so far, without the framing. */
   bodyBytes: number;
+  /** When its connection was over, by the clock of `performance.now()`; null before. */
+  endedAtMs: number | null;
 }
 
 /**
@@ -30,6 +32,7 @@ export class CountingTap {
       const upstream = connect({ host: '127.0.0.1', port: targetPort, allowHalfOpen: true, noDelay: true });
       const reader = new RequestReader(this.requests);
       gateway.on('data', (bytes) => reader.read(bytes));
+      gateway.on('close', () => reader.end());
       this.#join(gateway, upstream);
       this.#join(upstream, gateway);
     });
@@ -62,6 +65,7 @@ const headEnd = Buffer.from('\r\n\r\n');
 /** Follows the framing of the requests of one connection. */
 class RequestReader {
   readonly #requests: TappedRequest[];
+  readonly #own: TappedRequest[] = [];
   #held: Buffer = Buffer.alloc(0);
   #current: TappedRequest | null = null;
   /** What the next bytes are, and for a body or a chunk how many are left. */
@@ -75,6 +79,10 @@ class RequestReader {
   read(bytes: Buffer): void {
     this.#held = this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]);
     while (this.#step());
+  }
+
+  end(): void {
+    for (const request of this.#own) request.endedAtMs = performance.now();
   }
 
   /** Takes one piece of what is held; false if more bytes are needed for the next. */
@@ -118,8 +126,9 @@ class RequestReader {
 
   #begin(head: string): void {
     const [method = '', target = ''] = head.split(' ', 2);
-    this.#current = { method, target, bodyBytes: 0 };
+    this.#current = { method, target, bodyBytes: 0, endedAtMs: null };
     this.#requests.push(this.#current);
+    this.#own.push(this.#current);
     if (/^transfer-encoding:.*chunked/im.test(head)) {
       this.#state = 'chunk size';
       return;

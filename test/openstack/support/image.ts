@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { identityHeaders, type Owner } from './owner.ts';
+import { type Bearer, identityHeaders } from './owner.ts';
+import { publish } from './secrets.ts';
 import { glanceOrigin } from './stack.ts';
 
 const imageRecord = z.object({
@@ -17,7 +18,7 @@ const imageUrl = (origin: string, imageId: string) => `${origin}/v2/images/${ima
 /** Makes an image record in status `queued` and returns its id. */
 export async function createImage(
   origin: string,
-  owner: Owner,
+  owner: Bearer,
   properties: Readonly<Record<string, unknown>> = {},
 ): Promise<string> {
   const answer = await fetch(`${origin}/v2/images`, {
@@ -31,7 +32,7 @@ export async function createImage(
 
 /** The image as Glance itself tells it, whatever stands in front; null if there is none. */
 export async function imageInGlance(
-  owner: Owner,
+  owner: Bearer,
   imageId: string,
   origin: string = glanceOrigin,
 ): Promise<ImageRecord | null> {
@@ -41,16 +42,53 @@ export async function imageInGlance(
   return imageRecord.parse(await answer.json());
 }
 
-export async function statusInGlance(owner: Owner, imageId: string): Promise<string | null> {
+export async function statusInGlance(owner: Bearer, imageId: string): Promise<string | null> {
   return (await imageInGlance(owner, imageId))?.status ?? null;
 }
 
 /** Sends DELETE and returns the status of the answer. */
-export async function deleteImage(origin: string, owner: Owner, imageId: string): Promise<number> {
+export async function deleteImage(origin: string, owner: Bearer, imageId: string): Promise<number> {
   const answer = await fetch(imageUrl(origin, imageId), {
     method: 'DELETE',
     headers: identityHeaders(owner),
   });
-  await answer.arrayBuffer();
+  publish('the answer to a delete', await answer.text());
+  return answer.status;
+}
+
+/** Changes or adds one property, straight or through a gateway, and returns the status of the answer. */
+export async function setProperty(
+  origin: string,
+  owner: Bearer,
+  imageId: string,
+  name: string,
+  value: unknown,
+): Promise<number> {
+  const answer = await fetch(imageUrl(origin, imageId), {
+    method: 'PATCH',
+    headers: {
+      ...identityHeaders(owner),
+      'Content-Type': 'application/openstack-images-v2.1-json-patch',
+    },
+    body: JSON.stringify([{ op: 'add', path: `/${name}`, value }]),
+  });
+  publish('the answer to a change', await answer.text());
+  return answer.status;
+}
+
+/** Sends POST to something below the image, such as `import` or `actions/deactivate`, and returns the status. */
+export async function postToImage(
+  origin: string,
+  owner: Bearer,
+  imageId: string,
+  path: string,
+  body?: unknown,
+): Promise<number> {
+  const answer = await fetch(`${imageUrl(origin, imageId)}/${path}`, {
+    method: 'POST',
+    headers: { ...identityHeaders(owner), 'Content-Type': 'application/json' },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  publish('the answer to a post', await answer.text());
   return answer.status;
 }

@@ -14,11 +14,16 @@ export const keystoneUrl = setting('KEYSTONE_URL');
 export const glanceOrigin = setting('GLANCE_URL');
 /** Origin of a second Glance with its own database and store, and `user_storage_quota = 200MB` (200 MiB). */
 export const glanceWithQuotaOrigin = setting('GLANCE_QUOTA_URL');
+/** Origin of a third Glance, with `use_keystone_limits`. */
+export const glanceWithLimitsOrigin = setting('GLANCE_LIMITS_URL');
+export const adminPassword = setting('ADMIN_PASSWORD');
+/** Of the user `glance` in the project `service`, an administrator. */
+export const servicePassword = setting('SERVICE_PASSWORD');
 /** True: there is no gateway, and its tests talk to Glance itself. */
 export const direct = Boolean(process.env.SLUICE_TEST_DIRECT);
 
 /** A directory in which a Glance keeps data: stored images, or what PUT .../stage brought. */
-export type Store = 'glance/images' | 'glance/staging' | 'glance-quota/images';
+export type Store = 'glance/images' | 'glance/staging' | 'glance-quota/images' | 'glance-limits/images';
 
 /** How many bytes of an image are on disk now; null if there is no file of it. */
 export async function bytesOnDisk(store: Store, imageId: string): Promise<number | null> {

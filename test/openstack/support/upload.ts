@@ -1,12 +1,15 @@
+import { z } from 'zod';
 import { RawClient, type RawResponse } from '../../support/raw-client.ts';
-import { identityHeaders, type Owner } from './owner.ts';
+import { createImage } from './image.ts';
+import { type Bearer, identityHeaders } from './owner.ts';
+import { publish } from './secrets.ts';
 
 export const KiB = 1024;
 export const MiB = 1024 * KiB;
 
 export interface UploadRequest {
   readonly origin: string;
-  readonly owner: Owner;
+  readonly owner: Bearer;
   readonly imageId: string;
   /** Sent as Content-Length; without it the body goes in chunks and its length is not told. */
   readonly contentLength?: number;
@@ -60,6 +63,7 @@ export class Upload {
     this.#chunked = chunked;
     this.answer = client.response().then((response) => {
       this.answered = response;
+      publish('the answer to an upload', answerText(response));
       return response;
     });
     // a test that cuts the connection does not look at the answer
@@ -83,6 +87,35 @@ export class Upload {
     if (this.#chunked && this.answered === null) await this.client.chunk('');
     return this.answer;
   }
+}
+
+/** Sends a whole body of zeros. */
+export async function put(request: UploadRequest, bytes: number): Promise<RawResponse> {
+  const upload = await Upload.begin(request);
+  await upload.send(bytes);
+  return await upload.finish();
+}
+
+/** Uploads into a new image, and resolves with the status and the image. */
+export async function putNew(
+  origin: string,
+  owner: Bearer,
+  bytes: number,
+  framing: Framing = 'Content-Length',
+): Promise<{ readonly status: number; readonly code: string; readonly imageId: string }> {
+  const imageId = await createImage(origin, owner);
+  const answer = await put({ origin, owner, imageId, ...framed(framing, bytes) }, bytes);
+  return { status: answer.status, code: problemCode(answer), imageId };
+}
+
+function answerText({ headers, body }: RawResponse): string {
+  return `${[...headers].map(([name, values]) => `${name}: ${values.join()}`).join('\n')}\n${body.toString()}`;
+}
+
+/** The `code` of the gateway's own error; empty where the answer is none of its. */
+export function problemCode({ headers, body }: RawResponse): string {
+  if (headers.get('content-type')?.join() !== 'application/problem+json') return '';
+  return z.object({ code: z.string() }).parse(JSON.parse(body.toString())).code;
 }
 
 /** The two ways to send a body: its length told before, or not. */
