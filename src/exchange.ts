@@ -8,6 +8,7 @@ import { forwardedFor } from './core/forwarded.ts';
 import { type BodyFraming, bodyFraming, uploadLength } from './core/framing.ts';
 import { checkHeaders, joinedHeader, requestHeaders, requestId } from './core/headers.ts';
 import { classify, type Operation } from './core/operation.ts';
+import { hasPassed, viaMember } from './core/via.ts';
 import { asGatewayError, forward, upstreamOf, type Verdict } from './forward.ts';
 import { type Answer, errorAnswer, relayedAnswer, send } from './http/answer.ts';
 import type { Client } from './http/client.ts';
@@ -31,6 +32,8 @@ import { watchImage } from './watch.ts';
 /** What every exchange of one configuration works with. A reload makes new ones; running exchanges keep theirs. */
 export interface Services {
   readonly config: Config;
+  /** This process, as `Via` names it. */
+  readonly pseudonym: string;
   readonly identity: Identity;
   readonly trustedProxies: Networks;
   readonly rateLimits: RateLimits;
@@ -89,11 +92,12 @@ export async function exchange(services: Services, client: Client): Promise<void
 }
 
 function classifyRequest(services: Services, client: Client, record: AccessRecord): Classified {
-  const { config, identity, trustedProxies } = services;
+  const { config, pseudonym, identity, trustedProxies } = services;
   const { request, headers, peerAddress } = client;
   const forwarded = forwardedFor(headers, peerAddress, (address) => trustedProxies.has(address));
   record.client = forwarded.clientAddress;
   checkHeaders(headers, request.httpVersion);
+  if (hasPassed(headers, pseudonym)) throw new GatewayError('loop-detected', 'Via names this gateway.');
   const framing = bodyFraming({ rawHeaders: headers, httpVersion: request.httpVersion });
   const method = request.method ?? '';
   const operation = classify(config.api, {
@@ -112,6 +116,7 @@ function classifyRequest(services: Services, client: Client, record: AccessRecor
     sizeHeader: config.api.sizeHeader,
   });
   kept.push('X-Forwarded-For', forwarded.xForwardedFor, 'X-Openstack-Request-Id', record.requestId);
+  kept.push('Via', viaMember(request.httpVersion, pseudonym));
   return { operation, framing, headers: kept };
 }
 
@@ -240,8 +245,7 @@ async function settle(
     metrics.ledgerOperation('settle', outcome);
     if (outcome !== 'unknown') return;
     resolution.begin(reservation, {
-      image: upload.start.image,
-      sentBytes: upload.progress.sentBytes,
+      upload,
       caller,
       lookup,
       holdMs: config.upload.unknownHoldMs,
@@ -300,7 +304,7 @@ async function meterImport(
     return 'answered';
   }
   record.project = paying.owner.project;
-  return await imports.admit(config, { image, imported, owner: paying.owner, caller });
+  return await imports.admit(config, { image, imported, owner: paying.owner, caller, client: record.client });
 }
 
 /** The image is gone: its uploads end, and the deleter's answer waits until their bytes are back, but not for ever. */

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { Duplex } from 'node:stream';
@@ -7,10 +8,12 @@ import { AdminServer } from './admin/server.ts';
 import { Admission } from './admission.ts';
 import { limitsStored } from './charges.ts';
 import type { Config, ListenAddress } from './config/config.ts';
+import { writeAddress } from './config/scalars.ts';
 import { GatewayError } from './core/errors.ts';
 import { checkHeaders, joinedHeader, requestHeaders } from './core/headers.ts';
 import { classify } from './core/operation.ts';
 import { questionHeaders } from './core/question-headers.ts';
+import { hasPassed, viaMember } from './core/via.ts';
 import { exchange, type Services } from './exchange.ts';
 import { asGatewayError, upstreamOf } from './forward.ts';
 import { Health } from './health.ts';
@@ -18,7 +21,7 @@ import type { Fetched } from './http/ask.ts';
 import { type Client, peerAddress } from './http/client.ts';
 import { Listener } from './http/listener.ts';
 import { Networks } from './http/networks.ts';
-import { Passthrough } from './http/passthrough.ts';
+import { Passthrough, type PassthroughOptions } from './http/passthrough.ts';
 import { refuseUpgrade, Upgrades } from './http/upgrade.ts';
 import { Cloud } from './identity/cloud.ts';
 import type { ServiceAccount } from './identity/service-account.ts';
@@ -36,6 +39,7 @@ import { Payers } from './payer.ts';
 import { RateLimits } from './rate-limits.ts';
 import { Registry } from './registry.ts';
 import { Resolution } from './resolution.ts';
+import { Shared } from './shared.ts';
 import { GlanceUsage } from './usage/glance.ts';
 import { KnownImages } from './usage/known-images.ts';
 import { Readings } from './usage/readings.ts';
@@ -44,9 +48,14 @@ import type { Caller } from './usage/usage.ts';
 /** How long a request of the gateway's own to the API may take: a list, an image's status. */
 const askTimeoutMs = 30_000;
 
+/** How often a drain says what it waits for. */
+const drainReportMs = 10_000;
+
 /** Everything that runs, put together from a configuration. */
 export class Gateway {
   readonly #log: Log;
+  readonly #version: string;
+  readonly #pseudonym = `sluice-${randomBytes(8).toString('hex')}`;
   readonly #ledger = new MemoryLedger(() => performance.now());
   readonly #registry = new Registry();
   readonly #knownImages = new KnownImages();
@@ -55,7 +64,14 @@ export class Gateway {
   readonly #metrics: Metrics;
   readonly #listeners: Listener[];
   readonly #admin: AdminServer;
-  #cloud: Cloud;
+  /** Every pool of connections that is not closed yet, those of earlier configurations included. */
+  readonly #open = new Set<Passthrough | Cloud>();
+  #passthrough: Shared<Passthrough>;
+  #cloud: Shared<Cloud>;
+  /** Keeps open what the configuration in force asks through. */
+  #hold: () => () => void;
+  /** Lets go of it, for the configuration that comes next. */
+  #letGo: () => void;
   #services: Services;
   #orphans: Orphans;
   #rateLimits: RateLimits | null = null;
@@ -67,6 +83,7 @@ export class Gateway {
 
   constructor(config: Config, log: Log, version: string) {
     this.#log = log;
+    this.#version = version;
     this.#resolution = new Resolution(log);
     this.#importWatches = new ImportWatches(log);
     this.#metrics = new Metrics(
@@ -75,28 +92,31 @@ export class Gateway {
         uploadsInFlight: () => this.#registry.size,
         uploadsUnresolved: () => this.#resolution.size,
         importsWatched: () => this.#importWatches.size,
-        connections: () => this.#listeners.reduce((sum, { connections }) => sum + connections, 0),
+        connections: () => this.#connections(),
         upstreamHealthy: () => this.#health.healthy,
         orphans: () => this.#orphans.report.orphans.length,
       },
       version,
     );
+    this.#passthrough = this.#newPassthrough(config);
     this.#cloud = this.#newCloud(config);
+    this.#hold = holdBoth(this.#passthrough, this.#cloud);
+    this.#letGo = this.#hold();
     ({ services: this.#services, orphans: this.#orphans } = this.#assemble(config));
     this.#health = new Health(this.#services.passthrough, config, log);
     this.#upgrades = this.#upgradesTo(config);
-    const takesUpgrades = config.api.routes.some(({ upgrade }) => upgrade === true);
     this.#listeners = config.listen.map(
       () =>
-        new Listener(config, takesUpgrades, {
-          request: (client: Client) => void exchange(this.#services, client),
+        new Listener(config, takesUpgrades(config), {
+          request: (client: Client) => void this.#exchange(client),
           upgrade: (request, socket, head) => this.#upgrade(request, socket, head),
           dropped: () => this.#metrics.connectionDropped(),
         }),
     );
     this.#admin = new AdminServer({
-      registry: this.#registry,
       metrics: this.#metrics,
+      uploads: () => [...this.#registry.list(), ...this.#resolution.rows(), ...this.#importWatches.rows()],
+      cancel: (id) => this.#cancel(id),
       savingBytes: () => this.#ledger.savingBytes(),
       orphans: () => this.#orphans.report,
       notReady: () =>
@@ -104,7 +124,10 @@ export class Gateway {
     });
   }
 
-  /** Rejects when an address cannot be bound; nothing is left listening then. */
+  /**
+   * Resolves when clients and operators are served; whether the upstream is well shows a little later, in readiness.
+   * Rejects when an address cannot be bound; nothing is left listening then.
+   */
   async start(): Promise<void> {
     const { config } = this.#services;
     try {
@@ -119,20 +142,32 @@ export class Gateway {
       await this.stopNow();
       throw error;
     }
-    await this.#health.start();
+    const { listen, admin } = this.addresses;
+    const version = this.#version;
+    this.#log.info({ listen: listen.map(writeAddress), admin: writeAddress(admin), version }, 'serving');
+    this.#health.start();
     this.#orphans.start();
   }
 
   /**
-   * New requests go by the new configuration, running ones by the one they began with. Addresses of
-   * listeners are kept: another address needs a restart.
+   * New requests go by the new configuration, running ones by the one they began with, and so does what outlives its
+   * request: outcomes nobody knows, imports. What they ask through stays open until the last of them is done.
+   * The level of the log is its owner's to set.
+   * @returns the keys that have another value than the one in force, and keep that until a restart.
    */
-  async reload(config: Config): Promise<void> {
-    const { config: before, passthrough } = this.#services;
-    const cloudBefore = this.#cloud;
+  reload(config: Config): { readonly needRestart: readonly string[] } {
+    const { config: before } = this.#services;
+    const needRestart = (['listen', 'admin'] as const).filter(
+      (key) => !isDeepStrictEqual(config[key], before[key]),
+    );
+    const letGo = this.#letGo;
+    const samePassthrough = isDeepStrictEqual(passthroughOptions(config), passthroughOptions(before));
+    if (!samePassthrough) this.#passthrough = this.#newPassthrough(config);
     // what is known of tokens is worth keeping: a reload must not send every client's token to Keystone at once
     const sameCloud = isDeepStrictEqual(config.identity, before.identity);
     if (!sameCloud) this.#cloud = this.#newCloud(config);
+    this.#hold = holdBoth(this.#passthrough, this.#cloud);
+    this.#letGo = this.#hold();
     this.#orphans.stop();
     ({ services: this.#services, orphans: this.#orphans } = this.#assemble({
       ...config,
@@ -140,25 +175,45 @@ export class Gateway {
       admin: before.admin,
     }));
     this.#orphans.start();
-    if (!sameCloud) void cloudBefore.close().catch(() => {});
     this.#upgrades = this.#upgradesTo(config);
-    for (const listener of this.#listeners) listener.reconfigure(config);
-    this.#health.stop();
-    this.#health = new Health(this.#services.passthrough, config, this.#log);
+    for (const listener of this.#listeners) {
+      listener.reconfigure(config);
+      listener.takeUpgrades(takesUpgrades(config));
+    }
+    if (!samePassthrough || !isDeepStrictEqual(config.upstream.health, before.upstream.health)) {
+      this.#health.stop();
+      // the same server is as well as it was: a reload alone makes nobody unready
+      const known = upstreamOf(config).href === upstreamOf(before).href && this.#health.healthy;
+      this.#health = new Health(this.#services.passthrough, config, this.#log, known);
+      this.#health.start();
+    }
+    letGo();
     this.#metrics.reloaded(true);
-    void passthrough.close().catch(() => {});
-    await this.#health.start();
+    return { needRestart };
   }
 
   reloadFailed(): void {
     this.#metrics.reloaded(false);
   }
 
-  /** Takes no new request, lets running uploads finish for `shutdown_grace`, then ends them. */
+  /** Takes no new request, lets running uploads finish for `shutdown_grace`, then ends them; says what it waits for. */
   async drain(): Promise<void> {
     const { shutdownGraceMs } = this.#services.config;
+    const endMs = performance.now() + shutdownGraceMs;
     this.#draining = true;
-    this.#log.info({ uploads: this.#registry.size, grace_seconds: shutdownGraceMs / 1000 }, 'draining');
+    const sayWhatIsLeft = (): void => {
+      const leftSeconds = Math.max(0, Math.ceil((endMs - performance.now()) / 1000));
+      this.#log.info(
+        {
+          ...this.#registry.left(),
+          connections: this.#connections(),
+          grace_seconds: shutdownGraceMs === 0 ? null : leftSeconds,
+        },
+        'draining',
+      );
+    };
+    sayWhatIsLeft();
+    const saying = setInterval(sayWhatIsLeft, drainReportMs);
     const closed = Promise.all(this.#listeners.map((listener) => listener.close()));
     let timer: NodeJS.Timeout | undefined;
     if (shutdownGraceMs > 0) {
@@ -173,6 +228,8 @@ export class Gateway {
     }
     await closed;
     clearTimeout(timer);
+    clearInterval(saying);
+    this.#log.info('drained');
     await this.#release();
   }
 
@@ -197,6 +254,10 @@ export class Gateway {
     return this.#registry.size;
   }
 
+  #connections(): number {
+    return this.#listeners.reduce((sum, { connections }) => sum + connections, 0);
+  }
+
   #destroyClients(): void {
     for (const listener of this.#listeners) listener.destroy();
   }
@@ -207,20 +268,46 @@ export class Gateway {
     this.#resolution.stop();
     this.#importWatches.stop();
     await this.#admin.close().catch(() => {});
-    await Promise.all([this.#services.passthrough.destroy(), this.#cloud.destroy()]);
+    await Promise.all([...this.#open].map((each) => each.destroy()));
   }
 
-  #newCloud({ identity }: Config): Cloud {
-    return new Cloud(identity, (outcome) => this.#metrics.identityCheck(outcome));
+  async #cancel(id: string): Promise<boolean> {
+    const upload = this.#registry.get(id);
+    if (upload === undefined)
+      return (await this.#resolution.giveUp(id)) || (await this.#importWatches.giveUp(id));
+    upload.abort(new GatewayError('cancelled', 'An operator ended the upload.', { ending: 'cancelled' }));
+    await upload.ended;
+    return true;
+  }
+
+  async #exchange(client: Client): Promise<void> {
+    const services = this.#services;
+    const letGo = this.#hold();
+    try {
+      await exchange(services, client);
+    } finally {
+      letGo();
+    }
+  }
+
+  #newPassthrough(config: Config): Shared<Passthrough> {
+    return this.#opened(new Passthrough(passthroughOptions(config)));
+  }
+
+  #newCloud({ identity }: Config): Shared<Cloud> {
+    return this.#opened(new Cloud(identity, (outcome) => this.#metrics.identityCheck(outcome)));
+  }
+
+  #opened<T extends Passthrough | Cloud>(opened: T): Shared<T> {
+    this.#open.add(opened);
+    return new Shared(opened, async () => {
+      await opened.close().catch(() => {});
+      this.#open.delete(opened);
+    });
   }
 
   #assemble(config: Config): { services: Services; orphans: Orphans } {
-    const passthrough = new Passthrough({
-      origin: upstreamOf(config),
-      connectTimeoutMs: config.upstream.connectTimeoutMs,
-      responseTimeoutMs: config.upstream.responseTimeoutMs,
-      idleTimeoutMs: config.upstream.idleTimeoutMs,
-    });
+    const passthrough = this.#passthrough.value;
     const ask = (target: string, { headers }: Caller) =>
       passthrough.fetch('GET', target, questionHeaders(headers, config.api.sizeHeader), askTimeoutMs);
     const readings =
@@ -229,9 +316,9 @@ export class Gateway {
         : new Readings(new GlanceUsage(ask, this.#knownImages), this.#ledger, (outcome) =>
             this.#metrics.usageReading(outcome),
           );
-    const { identity, account } = this.#cloud;
+    const { identity, account } = this.#cloud.value;
     const operator = account === null ? null : operatorOf(account, upstreamOf(config).host);
-    const lookup = new ImageLookup(config.api.status, ask, operator);
+    const lookup = new ImageLookup(config.api.status, ask, operator, this.#hold);
     const payers = new Payers(lookup, {
       limitsStored: readings !== null && limitsStored(config.quota),
       knowsProjects: identity.knowsProjects,
@@ -251,6 +338,7 @@ export class Gateway {
     });
     const services: Services = {
       config,
+      pseudonym: this.#pseudonym,
       identity,
       payers,
       trustedProxies: new Networks(config.trustedProxies),
@@ -272,7 +360,7 @@ export class Gateway {
   #limitsOf({ quota }: Config, ask: (target: string, caller: Caller) => Promise<Fetched>): LimitsSource {
     const { source, ttlMs, region } = quota.cloudLimits;
     if (source === 'none') return fileOnly;
-    const { api, account } = this.#cloud;
+    const { api, account } = this.#cloud.value;
     if (source === 'keystone' && account === null)
       throw new Error('limits of Keystone without a service account');
     const limits =
@@ -291,6 +379,7 @@ export class Gateway {
     try {
       const raw = request.rawHeaders;
       checkHeaders(raw, request.httpVersion);
+      if (hasPassed(raw, this.#pseudonym)) throw new GatewayError('loop-detected', 'Via names this gateway.');
       const method = request.method ?? '';
       const { upgrade, target } = classify(config.api, {
         method,
@@ -312,11 +401,28 @@ export class Gateway {
         identityNames: identity.headerNames,
         sizeHeader: config.api.sizeHeader,
       });
+      headers.push('Via', viaMember(request.httpVersion, this.#pseudonym));
       this.#upgrades.pass(request, socket, head, target, headers);
     } catch (error) {
       refuseUpgrade(socket, asGatewayError(error));
     }
   }
+}
+
+const takesUpgrades = ({ api }: Config): boolean => api.routes.some(({ upgrade }) => upgrade === true);
+
+function passthroughOptions(config: Config): PassthroughOptions {
+  const { connectTimeoutMs, responseTimeoutMs, idleTimeoutMs } = config.upstream;
+  return { origin: upstreamOf(config), connectTimeoutMs, responseTimeoutMs, idleTimeoutMs };
+}
+
+function holdBoth(passthrough: Shared<Passthrough>, cloud: Shared<Cloud>): () => () => void {
+  return () => {
+    const held = [passthrough.hold(), cloud.hold()];
+    return () => {
+      for (const letGo of held) letGo();
+    };
+  };
 }
 
 /** The service account as the API sees it. */

@@ -13,22 +13,23 @@ export class Health {
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(passthrough: Passthrough, config: Config, log: Log) {
+  /** @param healthy what is known before the first look. */
+  constructor(passthrough: Passthrough, config: Config, log: Log, healthy = false) {
     this.#passthrough = passthrough;
     this.#options = config.upstream.health;
     this.#host = config.upstream.servers[0]?.host ?? '';
     this.#log = log;
     // unwatched counts as healthy: nobody said otherwise
-    this.#healthy = this.#options.intervalMs === 0;
+    this.#healthy = healthy || this.#options.intervalMs === 0;
   }
 
   get healthy(): boolean {
     return this.#healthy;
   }
 
-  /** Looks once before it resolves, then every interval until stopped. */
-  async start(): Promise<void> {
-    if (this.#options.intervalMs > 0) await this.#look(1);
+  /** Looks now, then every interval until stopped. If the first look finds it well, that is enough. */
+  start(): void {
+    if (this.#options.intervalMs > 0) void this.#look(1);
   }
 
   stop(): void {
@@ -42,6 +43,7 @@ export class Health {
       ({ status }) => status >= 200 && status < 300,
       () => false,
     );
+    if (this.#stopped) return;
     this.#streak = well === this.#healthy ? 0 : this.#streak + 1;
     if (this.#streak >= (well ? healthyAfter : unhealthyAfter)) {
       this.#healthy = well;
@@ -51,7 +53,6 @@ export class Health {
         well ? 'upstream healthy' : 'upstream unhealthy',
       );
     }
-    if (this.#stopped) return;
     this.#timer = setTimeout(() => void this.#look(this.#options.healthyAfter), intervalMs);
     this.#timer.unref();
   }

@@ -32,16 +32,20 @@ export class ImageLookup {
   readonly #status: StatusLookup | null;
   readonly #ask: (target: string, caller: Caller) => Promise<Fetched>;
   readonly #operator: Operator | null;
+  /** Keeps what is asked through open, until the function it returns is called. For who asks longer than a request lasts. */
+  readonly hold: () => () => void;
 
   /** @param operator asked when a caller's own token has expired; null where there is no such account. */
   constructor(
     status: StatusLookup | null,
     ask: (target: string, caller: Caller) => Promise<Fetched>,
-    operator: Operator | null = null,
+    operator: Operator | null,
+    hold: () => () => void,
   ) {
     this.#status = status;
     this.#ask = ask;
     this.#operator = operator;
+    this.hold = hold;
   }
 
   get possible(): boolean {

@@ -5,10 +5,13 @@ import type { Config } from './config/config.ts';
 import { copiesAdded } from './core/import-copies.ts';
 import type { ImportRequest } from './core/import-request.ts';
 import type { Owner } from './core/owner.ts';
+import { upstreamOf } from './forward.ts';
 import { type Fetched, parsedJson } from './http/ask.ts';
 import type { ImageLookup } from './image-lookup.ts';
 import type { Reservation } from './ledger/ledger.ts';
 import type { Log } from './log.ts';
+import { pause } from './pause.ts';
+import type { UploadRow } from './upload-row.ts';
 import type { KnownImages } from './usage/known-images.ts';
 import type { Caller } from './usage/usage.ts';
 
@@ -24,6 +27,8 @@ export interface ImportCall {
   readonly imported: ImportRequest;
   readonly owner: Owner;
   readonly caller: Caller;
+  /** Its address. */
+  readonly client: string;
 }
 
 /** What an import may add, set aside. Whoever holds it says what became of the call. */
@@ -75,6 +80,7 @@ export class Imports {
           id,
           call,
           reservation,
+          upstream: upstreamOf(config).host,
           lookup: this.#lookup,
           holdMs: config.upload.unknownHoldMs,
         });
@@ -106,6 +112,7 @@ interface Watched {
   readonly call: ImportCall;
   /** Null where the import adds nothing that could be set aside. */
   readonly reservation: Reservation | null;
+  readonly upstream: string;
   readonly lookup: ImageLookup;
   /** Given up after this long; 0 = never. */
   readonly holdMs: number;
@@ -114,49 +121,79 @@ interface Watched {
 /** Imports under way, each looked at from time to time until it has ended. */
 export class ImportWatches {
   readonly #log: Log;
-  readonly #timers = new Set<NodeJS.Timeout>();
-  #stopped = false;
+  readonly #watching = new Map<
+    string,
+    { readonly watched: Watched; readonly startedAt: Date; readonly stop: AbortController }
+  >();
 
   constructor(log: Log) {
     this.#log = log;
   }
 
   get size(): number {
-    return this.#timers.size;
+    return this.#watching.size;
+  }
+
+  rows(): UploadRow[] {
+    return [...this.#watching.values()].map(({ watched, startedAt }) => {
+      const { id, call, reservation, upstream } = watched;
+      const reservedBytes = reservation?.bytes ?? 0;
+      const { image, owner, client } = call;
+      return {
+        id,
+        start: { image, owner, lane: 'import', declaredBytes: reservedBytes, client, upstream },
+        startedAt,
+        progress: { receivedBytes: 0, sentBytes: 0 },
+        reservedBytes,
+        ending: null,
+      };
+    });
   }
 
   begin(watched: Watched): void {
-    const beganMs = performance.now();
-    let waitMs = firstWaitMs;
-    const wait = (): void => {
-      if (this.#stopped) return;
-      const timer = setTimeout(async () => {
-        const ended = await this.#ended(watched, performance.now() - beganMs);
-        this.#timers.delete(timer);
-        waitMs = Math.min(waitMs * 2, longestWaitMs);
-        if (!ended) wait();
-      }, waitMs);
-      timer.unref();
-      this.#timers.add(timer);
-    };
-    wait();
+    const stop = new AbortController();
+    this.#watching.set(watched.id, { watched, startedAt: new Date(), stop });
+    // the call is answered before the import has ended, and so may be the configuration it began with
+    const release = watched.lookup.hold();
+    void this.#watch(watched, stop.signal).finally(() => {
+      this.#watching.delete(watched.id);
+      release();
+    });
+  }
+
+  /**
+   * An operator waits no longer. The API goes on with it, so its bytes count as stored until a reading says how many there
+   * are. False where there is no such import.
+   */
+  async giveUp(id: string): Promise<boolean> {
+    const watching = this.#watching.get(id);
+    if (watching === undefined) return false;
+    const { watched, stop } = watching;
+    this.#watching.delete(id);
+    stop.abort();
+    await watched.reservation?.settle('stored', watched.reservation.bytes);
+    this.#log.warn(aboutOf(watched), 'import given up by an operator');
+    return true;
   }
 
   /** Gives up on all: the process ends, and its ledger with it. */
   stop(): void {
-    this.#stopped = true;
-    for (const timer of this.#timers) clearTimeout(timer);
-    this.#timers.clear();
+    for (const { stop } of this.#watching.values()) stop.abort();
   }
 
-  async #ended({ id, call, reservation, lookup, holdMs }: Watched, ageMs: number): Promise<boolean> {
-    const about = {
-      import: id,
-      image: call.image,
-      method: call.imported.method,
-      reserved_bytes: reservation?.bytes ?? 0,
-    };
-    const state = await lookup.importState(call.image, call.caller);
+  async #watch(watched: Watched, stop: AbortSignal): Promise<void> {
+    const beganMs = performance.now();
+    for (let waitMs = firstWaitMs; ; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
+      await pause(waitMs, stop);
+      if (stop.aborted) return;
+      const state = await watched.lookup.importState(watched.call.image, watched.call.caller);
+      if (stop.aborted || (await this.#ended(watched, state, performance.now() - beganMs))) return;
+    }
+  }
+
+  async #ended(watched: Watched, state: 'running' | 'ended' | 'gone', ageMs: number): Promise<boolean> {
+    const { reservation, holdMs } = watched;
+    const about = aboutOf(watched);
     if (state === 'running') {
       if (holdMs === 0 || ageMs < holdMs) return false;
       // a reading that begins later sees what there is; what is still to come is not set aside any more
@@ -167,4 +204,13 @@ export class ImportWatches {
     await reservation?.settle(state === 'gone' ? 'released' : 'stored', state === 'gone' ? 0 : bytes);
     return true;
   }
+}
+
+function aboutOf({ id, call, reservation }: Watched): Record<string, unknown> {
+  return {
+    import: id,
+    image: call.image,
+    method: call.imported.method,
+    reserved_bytes: reservation?.bytes ?? 0,
+  };
 }

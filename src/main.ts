@@ -2,13 +2,16 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import type { Config, ListenAddress } from './config/config.ts';
+import type { Config } from './config/config.ts';
 import { effectiveYaml, formatConfigError, type Loaded, loadConfig, parseConfig } from './config/load.ts';
 import { preflight } from './config/preflight.ts';
+import { writeAddress } from './config/scalars.ts';
 import { demoOptions, demoQuotaBytes, demoText } from './demo/demo.ts';
 import { startImageApi } from './demo/image-api.ts';
 import { Gateway } from './gateway.ts';
+import { type Charge, Lifetime } from './lifetime.ts';
 import { createLog, type Log } from './log.ts';
+import { ServiceManager } from './service-manager.ts';
 
 const version = readVersion();
 
@@ -24,7 +27,11 @@ program
   .action(async ({ config: file }: { config: string }) => {
     const loaded = await check(file);
     if (loaded === null) return fail();
-    await run(loaded.config, createLog(loaded.config.log.level), file);
+    const log = createLog(loaded.config.log.level);
+    await run(new Lifetime(process), log, loaded.config, {
+      readConfig: () => readAgain(log, file),
+      atEnd: async () => {},
+    });
   });
 
 program
@@ -52,57 +59,35 @@ async function check(file: string): Promise<Loaded | null> {
   return errors.length === 0 && 'config' in result ? result : null;
 }
 
-/** Starts, then stays until a signal ends it. */
-async function run(
-  config: Config,
-  log: Log,
-  file: string | null,
-  atEnd = async () => {},
-): Promise<Gateway | null> {
+/** Starts, then stays until a signal ends it. Null where it cannot start. */
+async function run(lifetime: Lifetime, log: Log, config: Config, more: Pick<Charge, 'readConfig' | 'atEnd'>) {
   const gateway = new Gateway(config, log, version);
+  void lifetime.ended.then(() => process.exit(0));
   try {
-    await gateway.start();
+    await lifetime.serve({ gateway, log, manager: new ServiceManager(log), ...more });
   } catch (error) {
     console.error(`sluice: ${error instanceof Error ? error.message : String(error)}`);
-    await atEnd();
+    await more.atEnd();
     fail();
     return null;
   }
-  const { listen = [], admin = null } = gateway.addresses ?? {};
-  log.info({ listen: listen.map(show), admin: admin && show(admin), version }, 'serving');
-  let stopping = false;
-  const stop = (): void => {
-    const ending = stopping ? gateway.stopNow() : gateway.drain();
-    stopping = true;
-    void ending.then(atEnd).then(() => process.exit(0));
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', () => {
-    stopping = true;
-    stop();
-  });
-  process.on('SIGHUP', () => {
-    if (file !== null) void reload(gateway, log, file);
-  });
   return gateway;
 }
 
-async function reload(gateway: Gateway, log: Log, file: string): Promise<void> {
+async function readAgain(log: Log, file: string): Promise<Config | null> {
   const result = loadConfig(file);
   const errors = 'errors' in result ? result.errors : await preflight(result, { ports: false });
-  if (errors.length > 0 || 'errors' in result) {
-    gateway.reloadFailed();
-    log.error(
-      { errors: errors.map(formatConfigError) },
-      'reload refused, the configuration before stays in force',
-    );
-    return;
-  }
-  await gateway.reload(result.config);
-  log.info({ file }, 'reloaded');
+  if (errors.length === 0 && 'config' in result) return result.config;
+  log.error(
+    { errors: errors.map(formatConfigError) },
+    'reload refused, the configuration before stays in force',
+  );
+  return null;
 }
 
 async function demo(): Promise<void> {
+  // before there is a scratch folder that a signal could leave behind
+  const lifetime = new Lifetime(process);
   const api = await startImageApi({ port: 9292, quotaBytes: demoQuotaBytes }).catch((error: unknown) => {
     console.error(
       `sluice: the embedded image API cannot start: ${error instanceof Error ? error.message : error}`,
@@ -118,17 +103,18 @@ async function demo(): Promise<void> {
     return fail();
   }
   const { config } = result;
-  const gateway = await run(config, createLog(config.log.level), null, () => api.stop());
+  const gateway = await run(lifetime, createLog(config.log.level), config, {
+    // there is no file: what holds is what is built in
+    readConfig: async () => config,
+    atEnd: () => api.stop(),
+  });
   if (gateway?.addresses == null) return;
   const { listen, admin } = gateway.addresses;
   const [client] = listen;
-  if (client !== undefined)
-    process.stdout.write(`\n${demoText(`http://${show(client)}`, `http://${show(admin)}`)}\n`);
-}
-
-function show(address: ListenAddress): string {
-  if ('path' in address) return `unix:${address.path}`;
-  return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+  if (client !== undefined) {
+    const text = demoText(`http://${writeAddress(client)}`, `http://${writeAddress(admin)}`);
+    process.stdout.write(`\n${text}\n`);
+  }
 }
 
 /** Ends with a status that says so, once what was begun has come to rest. */

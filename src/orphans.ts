@@ -121,6 +121,8 @@ export class Orphans {
         this.#log.warn(orphan, 'image left in saving: no upload is behind it, and only a DELETE helps');
       }
     } catch (error) {
+      // the look that comes next has other connections, and nobody reads this report any more
+      if (this.#stopped) return;
       const problem = error instanceof Error ? error.message : String(error);
       if (problem !== before.problem) this.#log.warn({ problem }, 'orphans cannot be looked for');
       this.#report = { ...before, problem };

@@ -2,10 +2,12 @@ import { randomUUID } from 'node:crypto';
 import type { GatewayError } from './core/errors.ts';
 import type { Owner } from './core/owner.ts';
 import type { Progress } from './lanes/lane.ts';
+import type { UploadRow } from './upload-row.ts';
 
 export interface UploadStart {
   readonly image: string;
   readonly owner: Owner;
+  /** `import` where the API itself brings in the bytes. */
   readonly lane: string;
   readonly declaredBytes: number | null;
   readonly client: string;
@@ -13,10 +15,11 @@ export interface UploadStart {
 }
 
 /** One upload under way. Whoever began it ends it, in a `finally`. */
-export class Upload {
+export class Upload implements UploadRow {
   readonly id: string;
   readonly start: UploadStart;
   readonly startedAt: Date;
+  readonly ending = null;
   readonly progress: Progress = { receivedBytes: 0, sentBytes: 0 };
   /** Set aside in the ledger now. */
   reservedBytes = 0;
@@ -54,6 +57,14 @@ export class Upload {
   }
 }
 
+/** The uploads under way, summed up in the words of the log. Bytes are those of uploads that said their length. */
+export interface UploadsLeft {
+  readonly uploads: number;
+  readonly declared_bytes: number;
+  readonly bytes_to_come: number;
+  readonly uploads_of_unknown_length: number;
+}
+
 /** The uploads under way in this process. */
 export class Registry {
   readonly #uploads = new Map<string, Upload>();
@@ -71,6 +82,20 @@ export class Registry {
     const upload = new Upload(id, start, () => this.#uploads.delete(id));
     this.#uploads.set(id, upload);
     return upload;
+  }
+
+  /** What is still to come, in bytes, where uploads have said how long they are. */
+  left(): UploadsLeft {
+    const uploads = this.list();
+    const sized = uploads.flatMap(({ start: { declaredBytes }, progress }) =>
+      declaredBytes === null ? [] : [{ declaredBytes, toComeBytes: declaredBytes - progress.receivedBytes }],
+    );
+    return {
+      uploads: uploads.length,
+      declared_bytes: sized.reduce((sum, { declaredBytes }) => sum + declaredBytes, 0),
+      bytes_to_come: sized.reduce((sum, { toComeBytes }) => sum + toComeBytes, 0),
+      uploads_of_unknown_length: uploads.length - sized.length,
+    };
   }
 
   get(id: string): Upload | undefined {

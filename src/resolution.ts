@@ -1,19 +1,37 @@
 import type { ImageLookup } from './image-lookup.ts';
 import type { Reservation } from './ledger/ledger.ts';
 import type { Log } from './log.ts';
+import { pause } from './pause.ts';
+import type { Upload } from './registry.ts';
+import type { UploadRow } from './upload-row.ts';
 import type { Caller } from './usage/usage.ts';
 
 /** Between two looks at an image, at first and at most. */
 const firstWaitMs = 250;
 const longestWaitMs = 60_000;
 
+/** An upload that is over, and how to find out what became of it. */
+export interface UnknownOutcome {
+  readonly upload: Upload;
+  readonly caller: Caller;
+  readonly lookup: ImageLookup;
+  /** Given up after this long; 0 = never. */
+  readonly holdMs: number;
+}
+
+interface Pending {
+  readonly reservation: Reservation;
+  readonly unknown: UnknownOutcome;
+  readonly stop: AbortController;
+}
+
 /**
  * Uploads that are over without anybody knowing how: the upstream vanished after the last byte. Their bytes stay counted
- * until the image says which it was, or for `holdMs`.
+ * until the image says which it was, for `holdMs`, or until an operator gives them up.
  */
 export class Resolution {
   readonly #log: Log;
-  readonly #pending = new Set<AbortController>();
+  readonly #pending = new Map<string, Pending>();
 
   constructor(log: Log) {
     this.#log = log;
@@ -23,38 +41,63 @@ export class Resolution {
     return this.#pending.size;
   }
 
+  rows(): UploadRow[] {
+    return [...this.#pending.values()].map(({ reservation, unknown: { upload } }) => ({
+      id: upload.id,
+      start: upload.start,
+      startedAt: upload.startedAt,
+      progress: upload.progress,
+      reservedBytes: reservation.bytes,
+      ending: 'unknown',
+    }));
+  }
+
   /** Takes the reservation over, which is settled as `unknown`, and settles it for good some time later. */
-  begin(
-    reservation: Reservation,
-    upload: { image: string; sentBytes: number; caller: Caller; lookup: ImageLookup; holdMs: number },
-  ): void {
-    const stop = new AbortController();
-    this.#pending.add(stop);
-    void this.#resolve(reservation, upload, stop.signal).finally(() => this.#pending.delete(stop));
+  begin(reservation: Reservation, unknown: UnknownOutcome): void {
+    const pending: Pending = { reservation, unknown, stop: new AbortController() };
+    this.#pending.set(unknown.upload.id, pending);
+    // the request is over before its outcome is known, and so may be the configuration it began with
+    const release = unknown.lookup.hold();
+    void this.#resolve(pending).finally(() => {
+      this.#pending.delete(unknown.upload.id);
+      release();
+    });
+  }
+
+  /** An operator waits no longer: the bytes are given back. False where there is no such upload. */
+  async giveUp(id: string): Promise<boolean> {
+    const pending = this.#pending.get(id);
+    if (pending === undefined) return false;
+    this.#pending.delete(id);
+    pending.stop.abort();
+    await pending.reservation.settle('released', 0);
+    this.#log.warn(aboutOf(pending), 'upload of unknown outcome given up by an operator');
+    return true;
   }
 
   /** Gives up on all that is pending: the process ends, and its ledger with it. */
   stop(): void {
-    for (const stop of this.#pending) stop.abort();
+    for (const { stop } of this.#pending.values()) stop.abort();
   }
 
-  async #resolve(
-    reservation: Reservation,
-    upload: { image: string; sentBytes: number; caller: Caller; lookup: ImageLookup; holdMs: number },
-    stop: AbortSignal,
-  ): Promise<void> {
-    const { image, sentBytes, caller, lookup, holdMs } = upload;
-    const about = { upload: reservation.id, image };
+  async #resolve(pending: Pending): Promise<void> {
+    const {
+      reservation,
+      unknown: { upload, caller, lookup, holdMs },
+      stop: { signal: stop },
+    } = pending;
+    const about = aboutOf(pending);
     const beganMs = performance.now();
     for (let waitMs = firstWaitMs; lookup.possible; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
       const leftMs = holdMs === 0 ? Infinity : holdMs - (performance.now() - beganMs);
       if (leftMs <= 0) break;
-      await sleep(Math.min(waitMs, leftMs), stop);
+      await pause(Math.min(waitMs, leftMs), stop);
       if (stop.aborted) return;
-      const state = await lookup.state(image, caller);
+      const state = await lookup.state(upload.start.image, caller);
+      if (stop.aborted) return;
       if (state === 'undecided') continue;
       const outcome = state === 'stored' ? 'stored' : 'released';
-      await reservation.settle(outcome, Math.min(sentBytes, reservation.bytes));
+      await reservation.settle(outcome, Math.min(upload.progress.sentBytes, reservation.bytes));
       this.#log.info({ ...about, outcome }, 'upload of unknown outcome resolved');
       return;
     }
@@ -63,17 +106,6 @@ export class Resolution {
   }
 }
 
-/** Resolves after a time, or at once when told to stop; keeps no process alive. */
-function sleep(ms: number, stop: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      stop.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    timer.unref();
-    stop.addEventListener('abort', done);
-    if (stop.aborted) done();
-  });
+function aboutOf({ reservation, unknown: { upload } }: Pending): Record<string, unknown> {
+  return { upload: upload.id, image: upload.start.image, reserved_bytes: reservation.bytes };
 }

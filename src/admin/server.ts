@@ -1,20 +1,22 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { ListenAddress } from '../config/config.ts';
-import { GatewayError } from '../core/errors.ts';
 import type { OrphanReport } from '../orphans.ts';
-import type { Registry, Upload } from '../registry.ts';
+import type { UploadRow } from '../upload-row.ts';
 import type { Metrics } from './metrics.ts';
 
 export interface AdminView {
-  readonly registry: Registry;
   readonly metrics: Metrics;
+  /** All that bytes are set aside for. */
+  uploads(): readonly UploadRow[];
+  /** Ends one, or gives it up where there is nothing to end. Resolves when that is done; false where there is no such. */
+  cancel(id: string): Promise<boolean>;
   savingBytes(): number;
   orphans(): OrphanReport;
   /** Null when ready, else why not, in a few words. */
   notReady(): string | null;
 }
 
-/** The listener for operators: health, metrics, running uploads. Whoever reaches it is one. */
+/** The listener for operators: health, metrics, uploads. Whoever reaches it is one. */
 export class AdminServer {
   readonly #server: Server;
   readonly #view: AdminView;
@@ -42,15 +44,12 @@ export class AdminServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { registry, metrics } = this.#view;
+    const { metrics } = this.#view;
     const [path = ''] = (request.url ?? '').split('?');
     const cancelled = /^\/uploads\/([0-9a-f-]{36})$/.exec(path)?.[1];
     if (request.method === 'DELETE' && cancelled !== undefined) {
-      const upload = registry.get(cancelled);
-      if (upload === undefined) return json(response, 404, { error: 'no such upload is under way' });
-      const detail = 'An operator ended the upload.';
-      upload.abort(new GatewayError('cancelled', detail, { ending: 'cancelled' }));
-      await upload.ended;
+      if (!(await this.#view.cancel(cancelled)))
+        return json(response, 404, { error: 'no such upload is under way' });
       response.writeHead(204).end();
       return;
     }
@@ -79,7 +78,7 @@ export class AdminServer {
       }
       case '/uploads':
         return json(response, 200, {
-          uploads: registry.list().map(uploadView),
+          uploads: this.#view.uploads().map(uploadView),
           saving_bytes: this.#view.savingBytes(),
         });
       case '/orphans': {
@@ -94,7 +93,14 @@ export class AdminServer {
   }
 }
 
-function uploadView({ id, start, startedAt, progress, reservedBytes }: Upload): Record<string, unknown> {
+function uploadView({
+  id,
+  start,
+  startedAt,
+  progress,
+  reservedBytes,
+  ending,
+}: UploadRow): Record<string, unknown> {
   return {
     id,
     image: start.image,
@@ -107,6 +113,7 @@ function uploadView({ id, start, startedAt, progress, reservedBytes }: Upload): 
     started_at: startedAt.toISOString(),
     client: start.client,
     upstream: start.upstream,
+    ending,
   };
 }
 

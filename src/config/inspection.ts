@@ -57,10 +57,17 @@ export function nearest(word: string, words: readonly string[]): string | undefi
   if (same !== undefined) return same;
   const reach = Math.max(1, Math.floor(Math.min(word.length, 30) / 4));
   const ranked = words
-    .map((each) => ({ each, far: distance(word, each) }))
+    .map((each) => ({ each, far: isSwapOf(word, each) ? 1 : distance(word, each) }))
     .filter(({ each, far }) => far <= reach && far < each.length)
     .sort((one, other) => one.far - other.far);
   return ranked[0]?.each;
+}
+
+/** True when two neighbours have changed places: one slip of the hand, which the distance counts as two. */
+function isSwapOf(word: string, other: string): boolean {
+  const at = [...word].findIndex((letter, index) => letter !== other[index]);
+  const swapped = `${word.slice(0, at)}${word[at + 1]}${word[at]}${word.slice(at + 2)}`;
+  return at >= 0 && word.length > 2 && swapped === other;
 }
 
 function explain(issue: z.core.$ZodIssue, schema: z.ZodType, value: unknown): Finding[] {

@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
-import { createServer, isIP, type Server } from 'node:net';
+import { createServer, isIP, isIPv4, isIPv6, type Server, SocketAddress } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import type { ListenAddress } from './config.ts';
 import { about } from './inspection.ts';
 import type { Loaded } from './load.ts';
@@ -8,8 +9,8 @@ import { writeAddress } from './scalars.ts';
 import type { ConfigError, Path } from './source.ts';
 
 /**
- * Whether this machine can do what the configuration says: the names of the upstream servers resolve and
- * the listeners can be bound. Binds and closes again, so nothing is listening afterwards.
+ * Whether this machine can do what the configuration says: the names of the upstream servers resolve, to something else
+ * than this gateway, and the listeners can be bound. Binds and closes again, so nothing is listening afterwards.
  * @param more.ports false where the listeners are already ours: a configuration read again keeps them.
  */
 export async function preflight(
@@ -32,6 +33,12 @@ export async function preflight(
   for (const [path, { hostname }] of peers) {
     const problem = await resolutionProblem(hostname);
     if (problem !== null) report(path, problem);
+  }
+  for (const [index, server] of config.upstream.servers.entries()) {
+    for (const { address } of config.listen) {
+      if (await leadsTo(server, address))
+        report(['upstream', 'servers', index], `this gateway itself listens on ${writeAddress(address)}`);
+    }
   }
 
   const bound: Server[] = [];
@@ -58,6 +65,35 @@ export async function preflight(
     await Promise.all(bound.map((server) => once(server.close(), 'close')));
   }
   return errors.toSorted((one, other) => one.line - other.line || one.column - other.column);
+}
+
+/** Whether connections to the server come to this listener: one request would go in circles until none is left. */
+async function leadsTo({ hostname, port, protocol }: URL, listening: ListenAddress): Promise<boolean> {
+  if ('path' in listening) return false;
+  if (Number(port || (protocol === 'https:' ? 443 : 80)) !== listening.port) return false;
+  const bound = await addressesOf(listening.host);
+  const there = await addressesOf(hostname.replace(/^\[(.*)\]$/, '$1'));
+  return there.some((address) => bound.some((each) => reaches(address, each)));
+}
+
+/** Whether who connects to the one address comes to what is bound to the other. */
+function reaches(address: string, bound: string): boolean {
+  // connecting to the address that stands for all is connecting to this machine
+  const to = address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address;
+  if (to === bound) return true;
+  const own = Object.values(networkInterfaces()).flatMap((each = []) => each.map((one) => one.address));
+  const isOwn = own.includes(to) || to.startsWith('127.');
+  // Node takes connections of IPv4 at `::` too
+  return isOwn && (bound === '::' || (bound === '0.0.0.0' && isIPv4(to)));
+}
+
+/** In canonical form, those of IPv4 in IPv6 as what they are; none where the name does not resolve. */
+async function addressesOf(host: string): Promise<string[]> {
+  const found = await lookup(host, { all: true }).catch(() => []);
+  return found.map(({ address }) => {
+    const plain = isIPv6(address) ? new SocketAddress({ address, family: 'ipv6' }).address : address;
+    return plain.replace(/^::ffff:(?=\d+\.)/, '');
+  });
 }
 
 async function resolutionProblem(hostname: string): Promise<string | null> {

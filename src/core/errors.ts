@@ -28,6 +28,7 @@ export const errorKinds = {
   'image-id-malformed': kind(404, 'client', 'No image can have this id'),
   'route-forbidden': kind(403, 'client', 'This operation is not offered here'),
   'request-invalid': kind(400, 'client', 'The request is not well-formed HTTP'),
+  'loop-detected': kind(508, 'operator', 'The request came to this gateway before'),
   'header-invalid': kind(400, 'client', 'A header of the request cannot be accepted'),
   'headers-too-large': kind(431, 'client', 'The head of the request is too large'),
   'header-timeout': kind(408, 'client', 'The head of the request did not arrive in time'),

@@ -54,7 +54,7 @@ export interface ImageApi {
   uploadsUnderWay(): number;
   /** The last 10,000 requests, oldest first. */
   requests(): readonly SeenRequest[];
-  /** Closes all sockets and removes the scratch folder. */
+  /** Closes all sockets and removes the scratch folder; asked again, waits for the same. */
   stop(): Promise<void>;
 }
 
@@ -110,20 +110,25 @@ export async function startImageApi(options: ImageApiOptions): Promise<ImageApi>
   const address = server.address();
   const boundPort = typeof address === 'object' && address !== null ? address.port : port;
 
+  let stopped: Promise<void> | null = null;
+  const stop = async (): Promise<void> => {
+    const closed = once(server, 'close');
+    server.close();
+    server.closeAllConnections();
+    await closed;
+    await Promise.all(underWay);
+    await store.close();
+  };
+
   return {
     url: `http://${host}:${boundPort}`,
     port: boundPort,
     storedBytes: () => store.storedBytes(),
     uploadsUnderWay: () => routes.uploadsUnderWay,
     requests: () => seen,
-    async stop() {
-      if (!server.listening) return;
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
-      await closed;
-      await Promise.all(underWay);
-      await store.close();
+    stop() {
+      stopped ??= stop();
+      return stopped;
     },
   };
 }

@@ -66,8 +66,14 @@ export class Listener {
     this.#server.on('clientError', (error, socket) => this.#onClientError(error, socket));
     this.#server.on('timeout', (socket) => this.#onSilence(socket));
     this.#server.on('drop', () => events.dropped());
+    this.takeUpgrades(takesUpgrades);
+  }
+
+  /** Holds for requests that begin later, as in the constructor. */
+  takeUpgrades(takesUpgrades: boolean): void {
+    this.#server.removeAllListeners('upgrade');
     if (takesUpgrades)
-      this.#server.on('upgrade', (request, socket, head) => events.upgrade(request, socket, head));
+      this.#server.on('upgrade', (request, socket, head) => this.#events.upgrade(request, socket, head));
   }
 
   get connections(): number {

@@ -19,6 +19,14 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     ['chunk_size: 4MiB', '1:1: unknown key "chunk_size"; did you mean "upload.chunk_size"?'],
     ['upload:\n  chunk_sise: 4MiB', '2:3: upload: unknown key "chunk_sise"; did you mean "chunk_size"?'],
     ['upload: { servers: [] }', '1:11: upload: unknown key "servers"; did you mean "upstream.servers"?'],
+    // neighbours that changed places are one slip
+    ['uplaod: {}', '1:1: unknown key "uplaod"; did you mean "upload"?'],
+    ['qouta: {}', '1:1: unknown key "qouta"; did you mean "quota"?'],
+    ['lgo: {}', '1:1: unknown key "lgo"; did you mean "log"?'],
+    // two slips in a short word are another word
+    ['uplaodd: {}', '1:1: unknown key "uplaodd"'],
+    ['amdni: {}', '1:1: unknown key "amdni"'],
+    ['gol: {}', '1:1: unknown key "gol"'],
     // several mappings have a `timeout`, so none of them is proposed
     ['timeout: 5', '1:1: unknown key "timeout"'],
     ['limits: []', '1:1: unknown key "limits"; did you mean "quota.limits"?'],
@@ -61,7 +69,7 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     ],
     [
       'upstream: { server_kind: uwgsi }',
-      '1:26: upstream.server_kind: expected one of eventlet, uwsgi, generic, got "uwgsi"',
+      '1:26: upstream.server_kind: expected one of eventlet, uwsgi, generic, got "uwgsi"; did you mean "uwsgi"?',
     ],
     [
       'identity: { headers: { user: "X User" } }',

@@ -57,6 +57,43 @@ describe('preflight', () => {
     assert.match(there, /^sluice\.yaml:1:21: .*the file exists: .*\(EADDRINUSE\)$/);
   });
 
+  for (const [listens, server, itself] of [
+    ['127.0.0.1', '127.0.0.1', true],
+    ['127.0.0.1', 'localhost', true],
+    ['127.0.0.1', '127.0.0.2', false],
+    ['127.0.0.1', '[::ffff:127.0.0.1]', true],
+    ['127.0.0.1', '0.0.0.0', true],
+    ['0.0.0.0', '127.0.0.1', true],
+    ['0.0.0.0', '127.0.0.2', true],
+    ['0.0.0.0', 'localhost', true],
+    ['0.0.0.0', '192.0.2.1', false],
+    ['0.0.0.0', '[::1]', false],
+    ['[::]', '127.0.0.1', true],
+    ['[::]', '[::1]', true],
+    ['[::]', '192.0.2.1', false],
+    ['[0:0::1]', '[::1]', true],
+    ['[::1]', '127.0.0.1', false],
+    ['localhost', '127.0.0.1', true],
+  ] as const) {
+    it(`an upstream at ${server} ${itself ? 'is' : 'is not'} a gateway that listens on ${listens}`, async () => {
+      const yaml = (serverPort: number) =>
+        `listen: [{ address: "127.0.0.1:0" }, { address: "${listens}:${port}" }]\nupstream: { servers: ["http://${server}:${serverPort}"] }`;
+      const message = `sluice.yaml:2:23: upstream.servers[0]: this gateway itself listens on ${listens}:${port}`;
+      // also where the listeners are kept, as in a reload
+      assert.deepEqual(await check(yaml(port), { ports: false }), itself ? [message] : []);
+      assert.deepEqual(await check(yaml(port === 65_535 ? port - 1 : port + 1), { ports: false }), []);
+    });
+  }
+
+  it('an upstream without a port is looked for at the one of its scheme', async () => {
+    assert.deepEqual(
+      await check('listen: [{ address: "127.0.0.1:80" }]\nupstream: { servers: ["http://127.0.0.1"] }', {
+        ports: false,
+      }),
+      ['sluice.yaml:2:23: upstream.servers[0]: this gateway itself listens on 127.0.0.1:80'],
+    );
+  });
+
   it('an upstream whose name does not resolve is named', async () => {
     const yaml = (host: string) =>
       `admin: { address: "127.0.0.1:0" }\nlisten: [{ address: "127.0.0.1:0" }]\nupstream: { servers: ["http://${host}"] }`;

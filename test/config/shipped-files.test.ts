@@ -33,6 +33,13 @@ describe('files that ship with the project', () => {
     });
   }
 
+  it('npm start puts node in the place of its shell, so that a signal to npm reaches the gateway', () => {
+    const { scripts } = z
+      .looseObject({ scripts: z.object({ start: z.string() }) })
+      .parse(JSON.parse(read('package.json')));
+    assert.match(scripts.start, /&& exec node dist\/main\.js demo$/);
+  });
+
   it('config/sluice.yaml has every key with its default', () => {
     const { config } = loaded(`${root}config/sluice.yaml`);
     assert.deepEqual(config, defaultConfig());

@@ -15,6 +15,7 @@ describe('the admin listener', () => {
 
   it('answers what it has, 405 to other methods and 404 to anything else', async () => {
     stage = await startStage();
+    await eventually(async () => (await status('/readyz')) === 200, 'ready');
     for (const path of ['/healthz', '/readyz', '/uploads', '/metrics']) {
       assert.equal(await status(path), 200, path);
       assert.equal(await status(path, 'POST'), 405, path);
@@ -47,6 +48,7 @@ describe('the admin listener', () => {
       sent_bytes: 400,
       reserved_bytes: 1000,
       upstream: `127.0.0.1:${api.port}`,
+      ending: null,
     });
     assert.equal((await gateway.uploads()).saving_bytes, 1000);
     assert.equal(await gateway.metric('sluice_saving_bytes'), 1000);
@@ -64,10 +66,10 @@ describe('the admin listener', () => {
   it('is not ready while the upstream is down, and healthy all the same', async () => {
     stage = await startStage();
     const { api, gateway } = stage;
-    await gateway.gateway.reload(
+    gateway.gateway.reload(
       testConfig({ upstream: { servers: [api.url], health: { interval: '20ms', unhealthy_after: 2 } } }),
     );
-    assert.equal(await status('/readyz'), 200);
+    await eventually(async () => (await status('/readyz')) === 200, 'ready');
     await api.stop();
     await eventually(async () => (await status('/readyz')) === 503, 'not ready');
     assert.equal(await status('/healthz'), 200);
@@ -84,7 +86,7 @@ describe('a reload', () => {
     const { gateway, api } = stage;
     const running = await gateway.uploading(await gateway.create(), ['Transfer-Encoding: chunked']);
     await eventually(() => api.uploadsUnderWay() === 1);
-    await gateway.gateway.reload(testConfig({ upstream: { servers: [api.url] }, upload: { max_size: 10 } }));
+    gateway.gateway.reload(testConfig({ upstream: { servers: [api.url] }, upload: { max_size: 10 } }));
     await running.chunk('more than ten bytes');
     await running.chunk('');
     assert.equal((await running.response()).status, 204);

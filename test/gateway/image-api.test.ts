@@ -26,6 +26,18 @@ const aborts: readonly (readonly [string, (client: RawClient) => unknown])[] = [
   ['FIN', (client) => client.end()],
 ];
 
+it('the embedded image API asked twice to stop is stopped, and its folder gone, both times', async () => {
+  const parent = mkdtempSync(join(tmpdir(), 'sluice-test-'));
+  try {
+    const api = await startImageApi({ port: 0, directory: parent });
+    void api.stop();
+    await api.stop();
+    assert.deepEqual(readdirSync(parent), []);
+  } finally {
+    rmSync(parent, { recursive: true });
+  }
+});
+
 describe('the embedded image API', () => {
   let api: ImageApi;
   let parent: string;

@@ -58,6 +58,7 @@ describe('what an operator does', () => {
       reserved_bytes: 100,
       client: '127.0.0.1',
       upstream: `127.0.0.1:${api.port}`,
+      ending: null,
     });
     assert.equal(answer.saving_bytes, 100);
   });
@@ -81,7 +82,7 @@ describe('what an operator does', () => {
   });
 
   it('reloads: the upload under way keeps its configuration, the next one has the new', async () => {
-    await sluice.gateway.reload(
+    sluice.gateway.reload(
       defaultConfig({
         upstream: { servers: [api.url], health: { interval: 0 } },
         upload: { max_size: 50 },

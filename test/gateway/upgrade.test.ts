@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { defaultConfig } from '../../src/config/load.ts';
 import { ScriptedUpstream } from '../support/scripted-upstream.ts';
 import { TestGateway } from '../support/test-gateway.ts';
 
@@ -51,7 +52,41 @@ routes:
     await client.receive(17);
     assert.equal(client.unread.subarray(0, 17).toString(), 'HTTP/1.1 101 Swit');
     assert.equal(upstream.connections.length, 1);
+    const via = /^via: *(.*)$/im.exec(upstream.connections[0]?.head ?? '')?.[1] ?? '';
+    assert.match(via, /^1\.1 sluice-[0-9a-f]{16}$/);
     client.destroy();
+    const again = await sluice.client();
+    await again.request(...upgradeTo('/echo'), `Via: ${via}`);
+    assert.equal((await again.response()).status, 508);
+    assert.equal(upstream.connections.length, 1);
+  });
+
+  it('goes through on a route that allows it only since a reload', async () => {
+    const api = join(folder, 'next.yaml');
+    const route = (upgrade: boolean): string => `name: echo
+image_id: "[a-z]+"
+routes:
+  - { method: PUT, path: "/images/{image}", action: upload }
+  - { method: GET, path: /echo, action: pass, upgrade: ${upgrade} }
+`;
+    for (const [upgrade, begins] of [
+      [false, 'HTTP/1.1 200 OK'],
+      [true, 'HTTP/1.1 101 Swit'],
+    ] as const) {
+      writeFileSync(api, route(upgrade));
+      sluice.gateway.reload(
+        defaultConfig({
+          api,
+          upstream: { servers: [`http://127.0.0.1:${upstream.port}`], health: { interval: 0 } },
+          quota: { usage: { source: 'none' } },
+        }),
+      );
+      const client = await sluice.client();
+      await client.request(...upgradeTo('/echo'));
+      await client.receive(17);
+      assert.equal(client.unread.toString().startsWith(begins), true, client.unread.toString());
+      client.destroy();
+    }
   });
 
   for (const [where, target, protocol] of [

@@ -69,6 +69,11 @@ export class FakeKeystone {
     this.tokens.delete(secret);
   }
 
+  /** Questions that hang now. */
+  get hanging(): number {
+    return this.#release.length;
+  }
+
   /** Questions that hang are answered from now on. */
   recover(): void {
     this.trouble = 0;

@@ -32,6 +32,7 @@ export const uploadsSchema = z.object({
       started_at: z.iso.datetime(),
       client: z.string(),
       upstream: z.string(),
+      ending: z.literal('unknown').nullable(),
     }),
   ),
   saving_bytes: z.number(),

@@ -1,0 +1,14 @@
+import type { Progress } from './lanes/lane.ts';
+import type { UploadStart } from './registry.ts';
+
+/** What an operator sees of bytes that are set aside, and whose they are: one row of `GET /uploads`. */
+export interface UploadRow {
+  readonly id: string;
+  readonly start: UploadStart;
+  readonly startedAt: Date;
+  readonly progress: Readonly<Progress>;
+  /** Set aside in the ledger now. */
+  readonly reservedBytes: number;
+  /** Null while it is under way; `unknown` when its body was sent and nobody knows what became of it. */
+  readonly ending: 'unknown' | null;
+}

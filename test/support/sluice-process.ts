@@ -1,0 +1,63 @@
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+
+const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+const lineSchema = z.looseObject({ msg: z.string() });
+export type LogLine = z.infer<typeof lineSchema>;
+
+/** `sluice run` as a process of its own. */
+export class SluiceProcess {
+  /** What it logged so far, oldest first. */
+  readonly lines: LogLine[] = [];
+  /** How it ended: its status, or the signal that killed it. */
+  readonly ended: Promise<number | string>;
+  readonly #child: ChildProcessByStdio<null, Readable, null>;
+  #wake: (() => void)[] = [];
+  #over = false;
+
+  /** @param file its configuration; @param env added to this process's. */
+  constructor(file: string, env: NodeJS.ProcessEnv = {}) {
+    this.#child = spawn(process.execPath, ['--import', 'tsx', main, 'run', '-c', file], {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    createInterface(this.#child.stdout).on('line', (line) => {
+      this.lines.push(lineSchema.parse(JSON.parse(line)));
+      this.#woken();
+    });
+    this.ended = once(this.#child, 'close').then(([status, signal]) => {
+      this.#over = true;
+      this.#woken();
+      return status ?? signal;
+    });
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
+  }
+
+  /** The `count`th line with this message. Rejects when the process ends without it. */
+  async logged(msg: string, count = 1): Promise<LogLine> {
+    for (;;) {
+      const line = this.lines.filter((each) => each.msg === msg)[count - 1];
+      if (line !== undefined) return line;
+      if (this.#over) throw new Error(`the process ended without saying ${JSON.stringify(msg)}`);
+      await new Promise<void>((resolve) => this.#wake.push(resolve));
+    }
+  }
+
+  /** For the end of a test. */
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.ended;
+  }
+
+  #woken(): void {
+    for (const wake of this.#wake.splice(0)) wake();
+  }
+}
