@@ -7,7 +7,10 @@ import type { Action } from './core/profile.ts';
  * of an exchange as they learn more. Never holds a query, a token, or any other header than the request id.
  */
 export interface AccessRecord {
+  /** What went upstream, and what the client reads unless `upstreamRequestId` says otherwise. */
   readonly requestId: string;
+  /** The API's own where it is another: the client reads that one. */
+  upstreamRequestId: string | null;
   readonly method: string;
   /** As far as trusted proxies tell. */
   client: string;
@@ -37,6 +40,7 @@ export const clientClosedStatus = 499;
 export function newRecord(requestId: string, method: string): AccessRecord {
   return {
     requestId,
+    upstreamRequestId: null,
     method,
     client: '',
     action: 'refused',

@@ -1,19 +1,20 @@
-import { randomUUID } from 'node:crypto';
 import { type AccessRecord, newRecord } from './access.ts';
 import type { Metrics } from './admin/metrics.ts';
 import type { Admission, Admitted } from './admission.ts';
 import type { Config } from './config/config.ts';
 import { type ErrorCode, GatewayError } from './core/errors.ts';
-import { forwardedFor } from './core/forwarded.ts';
+import { forwarded } from './core/forwarded.ts';
 import { type BodyFraming, bodyFraming, uploadLength } from './core/framing.ts';
-import { checkHeaders, joinedHeader, requestHeaders, requestId } from './core/headers.ts';
+import { answeredRequestId, checkHeaders, joinedHeader, requestHeaders } from './core/headers.ts';
+import { hopFields } from './core/hop-fields.ts';
 import { classify, type Operation } from './core/operation.ts';
 import { asGatewayError, forward, upstreamOf, type Verdict } from './forward.ts';
 import { type Answer, errorAnswer, relayedAnswer, send } from './http/answer.ts';
-import type { Client } from './http/client.ts';
+import { type Client, schemeOf } from './http/client.ts';
 import { openBody } from './http/client-body.ts';
 import type { Networks } from './http/networks.ts';
 import type { Passthrough } from './http/passthrough.ts';
+import { requestIdOf } from './http/request-id.ts';
 import type { Identified, Identity } from './identity/identity.ts';
 import type { ImageLookup } from './image-lookup.ts';
 import type { Imports, MeteredImport } from './imports.ts';
@@ -70,7 +71,7 @@ interface Known extends Classified {
  */
 export async function exchange(services: Services, client: Client): Promise<void> {
   const beganMs = performance.now();
-  const record = newRecord(requestId(client.headers) ?? `req-${randomUUID()}`, client.request.method ?? '');
+  const record = newRecord(requestIdOf(client.headers), client.request.method ?? '');
   try {
     const classified = classifyRequest(services, client, record);
     const { action } = classified.operation;
@@ -91,8 +92,9 @@ export async function exchange(services: Services, client: Client): Promise<void
 function classifyRequest(services: Services, client: Client, record: AccessRecord): Classified {
   const { config, identity, trustedProxies } = services;
   const { request, headers, peerAddress } = client;
-  const forwarded = forwardedFor(headers, peerAddress, (address) => trustedProxies.has(address));
-  record.client = forwarded.clientAddress;
+  const hop = { peerAddress, scheme: schemeOf(client.socket) };
+  const told = forwarded(headers, hop, (address) => trustedProxies.has(address));
+  record.client = told.clientAddress;
   checkHeaders(headers, request.httpVersion);
   const framing = bodyFraming({ rawHeaders: headers, httpVersion: request.httpVersion });
   const method = request.method ?? '';
@@ -111,7 +113,13 @@ function classifyRequest(services: Services, client: Client, record: AccessRecor
     identityNames: identity.headerNames,
     sizeHeader: config.api.sizeHeader,
   });
-  kept.push('X-Forwarded-For', forwarded.xForwardedFor, 'X-Openstack-Request-Id', record.requestId);
+  kept.push(
+    ...hopFields(headers, {
+      forwarded: told,
+      httpVersion: request.httpVersion,
+      requestId: record.requestId,
+    }),
+  );
   return { operation, framing, headers: kept };
 }
 
@@ -219,7 +227,15 @@ async function relay(
     record.status = answer.status;
     record.answeredBytes = answer.body.length;
   }
+  identifyAnswer(client, answer.headers, record);
   await send(client, relayedAnswer(answer), (delivered) => metrics.earlyAnswer(answer.status, delivered));
+}
+
+/** Every answer has a request id: the API's own, which its log goes by, or else ours. */
+function identifyAnswer(client: Client, headers: readonly string[], record: AccessRecord): void {
+  const answered = answeredRequestId(headers);
+  if (answered === null) client.answerFields.push('X-Openstack-Request-Id', record.requestId);
+  else if (answered !== record.requestId) record.upstreamRequestId = answered;
 }
 
 /** The bytes of an upload find their place, once, and its end is told to whoever waits for it. */
@@ -261,13 +277,14 @@ async function pass(services: Services, client: Client, known: Known, record: Ac
     const passed = await services.passthrough.pass(
       client,
       { method, target: operation.target, headers, body: judged?.body ?? streamed },
-      async (status) => {
+      async (status, answered) => {
         record.status = status;
         const success = status >= 200 && status < 300;
         begun = success || status >= 500;
         if (operation.action === 'delete' && operation.image !== null && success) {
           await cancelUploadsOf(services.registry, operation.image);
         }
+        identifyAnswer(client, answered, record);
       },
     );
     record.answeredBytes = passed.bytesToClient;

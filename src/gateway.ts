@@ -8,17 +8,20 @@ import { Admission } from './admission.ts';
 import { limitsStored } from './charges.ts';
 import type { Config, ListenAddress } from './config/config.ts';
 import { GatewayError } from './core/errors.ts';
+import { forwarded } from './core/forwarded.ts';
 import { checkHeaders, joinedHeader, requestHeaders } from './core/headers.ts';
+import { hopFields } from './core/hop-fields.ts';
 import { classify } from './core/operation.ts';
 import { questionHeaders } from './core/question-headers.ts';
 import { exchange, type Services } from './exchange.ts';
 import { asGatewayError, upstreamOf } from './forward.ts';
 import { Health } from './health.ts';
 import type { Fetched } from './http/ask.ts';
-import { type Client, peerAddress } from './http/client.ts';
+import { type Client, peerAddress, schemeOf } from './http/client.ts';
 import { Listener } from './http/listener.ts';
 import { Networks } from './http/networks.ts';
 import { Passthrough } from './http/passthrough.ts';
+import { requestIdOf } from './http/request-id.ts';
 import { refuseUpgrade, Upgrades } from './http/upgrade.ts';
 import { Cloud } from './identity/cloud.ts';
 import type { ServiceAccount } from './identity/service-account.ts';
@@ -287,9 +290,10 @@ export class Gateway {
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { config, identity } = this.#services;
+    const { config, identity, trustedProxies } = this.#services;
+    const raw = request.rawHeaders;
+    const requestId = requestIdOf(raw);
     try {
-      const raw = request.rawHeaders;
       checkHeaders(raw, request.httpVersion);
       const method = request.method ?? '';
       const { upgrade, target } = classify(config.api, {
@@ -312,9 +316,17 @@ export class Gateway {
         identityNames: identity.headerNames,
         sizeHeader: config.api.sizeHeader,
       });
+      const hop = { peerAddress: peerAddress(request.socket), scheme: schemeOf(request.socket) };
+      headers.push(
+        ...hopFields(raw, {
+          forwarded: forwarded(raw, hop, (address) => trustedProxies.has(address)),
+          httpVersion: request.httpVersion,
+          requestId,
+        }),
+      );
       this.#upgrades.pass(request, socket, head, target, headers);
     } catch (error) {
-      refuseUpgrade(socket, asGatewayError(error));
+      refuseUpgrade(socket, asGatewayError(error), requestId);
     }
   }
 }

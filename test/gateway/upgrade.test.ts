@@ -51,6 +51,9 @@ routes:
     await client.receive(17);
     assert.equal(client.unread.subarray(0, 17).toString(), 'HTTP/1.1 101 Swit');
     assert.equal(upstream.connections.length, 1);
+    const [connection] = upstream.connections;
+    assert.equal(connection?.header('forwarded'), 'for=127.0.0.1;proto=http');
+    assert.equal(connection?.header('via'), '1.1 sluice');
     client.destroy();
   });
 
@@ -64,6 +67,7 @@ routes:
       const answer = await client.response();
       assert.equal(answer.status, 400);
       assert.equal(JSON.parse(answer.body.toString()).code, 'upgrade-refused');
+      assert.match(String(answer.headers.get('x-openstack-request-id')), /^req-/);
       assert.equal(upstream.connections.length, 0);
     });
   }

@@ -1,0 +1,21 @@
+import type { Forwarded } from './forwarded.ts';
+import { joinedHeader, type RawHeaders } from './headers.ts';
+import { viaWith } from './via.ts';
+
+export interface HopOptions {
+  readonly forwarded: Forwarded;
+  /** Of the client's request, e.g. `1.1`. */
+  readonly httpVersion: string;
+  readonly requestId: string;
+}
+
+/** What we write anew into every request that goes upstream, in place of what `requestHeaders` left out: a flat raw list. */
+export function hopFields(raw: RawHeaders, { forwarded, httpVersion, requestId }: HopOptions): string[] {
+  return [
+    ...forwarded.fields,
+    'Via',
+    viaWith(joinedHeader(raw, 'via'), httpVersion),
+    'X-Openstack-Request-Id',
+    requestId,
+  ];
+}
