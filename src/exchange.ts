@@ -8,6 +8,7 @@ import { type BodyFraming, bodyFraming, uploadLength } from './core/framing.ts';
 import { answeredRequestId, checkHeaders, joinedHeader, requestHeaders } from './core/headers.ts';
 import { hopFields } from './core/hop-fields.ts';
 import { classify, type Operation } from './core/operation.ts';
+import { traceContext } from './core/trace-context.ts';
 import { asGatewayError, forward, upstreamOf, type Verdict } from './forward.ts';
 import { type Answer, errorAnswer, relayedAnswer, send } from './http/answer.ts';
 import { type Client, schemeOf } from './http/client.ts';
@@ -95,6 +96,8 @@ function classifyRequest(services: Services, client: Client, record: AccessRecor
   const hop = { peerAddress, scheme: schemeOf(client.socket) };
   const told = forwarded(headers, hop, (address) => trustedProxies.has(address));
   record.client = told.clientAddress;
+  const trace = traceContext(headers);
+  record.traceId = trace?.traceId ?? null;
   checkHeaders(headers, request.httpVersion);
   const framing = bodyFraming({ rawHeaders: headers, httpVersion: request.httpVersion });
   const method = request.method ?? '';
@@ -118,6 +121,7 @@ function classifyRequest(services: Services, client: Client, record: AccessRecor
       forwarded: told,
       httpVersion: request.httpVersion,
       requestId: record.requestId,
+      trace,
     }),
   );
   return { operation, framing, headers: kept };

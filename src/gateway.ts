@@ -13,6 +13,7 @@ import { checkHeaders, joinedHeader, requestHeaders } from './core/headers.ts';
 import { hopFields } from './core/hop-fields.ts';
 import { classify } from './core/operation.ts';
 import { questionHeaders } from './core/question-headers.ts';
+import { traceContext } from './core/trace-context.ts';
 import { exchange, type Services } from './exchange.ts';
 import { asGatewayError, upstreamOf } from './forward.ts';
 import { Health } from './health.ts';
@@ -322,6 +323,7 @@ export class Gateway {
           forwarded: forwarded(raw, hop, (address) => trustedProxies.has(address)),
           httpVersion: request.httpVersion,
           requestId,
+          trace: traceContext(raw),
         }),
       );
       this.#upgrades.pass(request, socket, head, target, headers);

@@ -62,6 +62,8 @@ const ownedNames: ReadonlySet<string> = new Set([
   'forwarded',
   'x-real-ip',
   'via',
+  'traceparent',
+  'tracestate',
   'x-openstack-request-id',
   'x-http-method-override',
   'x-http-method',
@@ -92,7 +94,8 @@ const neverOfTheHop: ReadonlySet<string> = new Set([
 
 /**
  * The client's headers as they go upstream. Left out, for the caller to write anew: everything of the hop,
- * Content-Length, Transfer-Encoding, Expect, Forwarded, X-Forwarded-*, X-Real-IP, X-OpenStack-Request-ID, Via.
+ * Content-Length, Transfer-Encoding, Expect, Forwarded, X-Forwarded-*, X-Real-IP, X-OpenStack-Request-ID, Via,
+ * traceparent, tracestate.
  * Left out for good: names with an underscore, method overrides, `X-Image-Meta-*` but `-Store`, Content-Range
  * on GET and HEAD, and, unless the peer is trusted, all that says who the user is. Host and the rest stay as
  * they are.

@@ -1,5 +1,6 @@
 import type { Forwarded } from './forwarded.ts';
 import { joinedHeader, type RawHeaders } from './headers.ts';
+import { type TraceContext, traceFields } from './trace-context.ts';
 import { viaWith } from './via.ts';
 
 export interface HopOptions {
@@ -7,15 +8,20 @@ export interface HopOptions {
   /** Of the client's request, e.g. `1.1`. */
   readonly httpVersion: string;
   readonly requestId: string;
+  readonly trace: TraceContext | null;
 }
 
 /** What we write anew into every request that goes upstream, in place of what `requestHeaders` left out: a flat raw list. */
-export function hopFields(raw: RawHeaders, { forwarded, httpVersion, requestId }: HopOptions): string[] {
+export function hopFields(
+  raw: RawHeaders,
+  { forwarded, httpVersion, requestId, trace }: HopOptions,
+): string[] {
   return [
     ...forwarded.fields,
     'Via',
     viaWith(joinedHeader(raw, 'via'), httpVersion),
     'X-Openstack-Request-Id',
     requestId,
+    ...traceFields(trace),
   ];
 }

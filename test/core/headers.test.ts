@@ -81,6 +81,8 @@ const neverSentOn = [
   'X-Forwarded-Anything',
   'X-Real-IP',
   'Via',
+  'Traceparent',
+  'Tracestate',
   'X-HTTP-Method-Override',
   'X-HTTP-Method',
   'X-Method-Override',

@@ -89,6 +89,25 @@ describe('the headers that cross the gateway', () => {
         assert.deepEqual(fields('x-forwarded-prefix'), [null]);
       });
 
+      it('carry a trace on, and its id into the log', async () => {
+        const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00';
+        await start([]);
+        await client.request(...head(`Traceparent: ${traceparent}`, 'tracestate: a=1', 'tracestate: b=2'));
+        assert.equal((await client.response()).status, 200);
+        assert.deepEqual(fields('traceparent', 'tracestate'), [traceparent, 'a=1, b=2']);
+        const line = await eventually(() => lines.requests()[0] ?? null, 'a line');
+        assert.equal(line.trace_id, '4bf92f3577b34da6a3ce929d0e0e4736');
+      });
+
+      it('carry no trace on that is malformed', async () => {
+        await start([]);
+        await client.request(...head('traceparent: 00-1-1-00', 'tracestate: a=1'));
+        assert.equal((await client.response()).status, 200);
+        assert.deepEqual(fields('traceparent', 'tracestate'), [null, null]);
+        const line = await eventually(() => lines.requests()[0] ?? null, 'a line');
+        assert.equal('trace_id' in line, false);
+      });
+
       it('say once, to the client, the log and the API, which request it is where the API does not', async () => {
         await start([]);
         await client.request(...head('X-Openstack-Request-Id: req-mine'));
