@@ -8,7 +8,6 @@ import { type BodyFraming, bodyFraming, uploadLength } from './core/framing.ts';
 import { answeredRequestId, checkHeaders, joinedHeader, requestHeaders } from './core/headers.ts';
 import { hopFields } from './core/hop-fields.ts';
 import { classify, type Operation } from './core/operation.ts';
-import { traceContext } from './core/trace-context.ts';
 import { asGatewayError, forward, upstreamOf, type Verdict } from './forward.ts';
 import { type Answer, errorAnswer, relayedAnswer, send } from './http/answer.ts';
 import { type Client, schemeOf } from './http/client.ts';
@@ -26,6 +25,7 @@ import type { Payers } from './payer.ts';
 import type { RateLimits } from './rate-limits.ts';
 import type { Registry, Upload } from './registry.ts';
 import type { Resolution } from './resolution.ts';
+import { RequestTrace, type UpstreamCall } from './tracing.ts';
 import type { KnownImages } from './usage/known-images.ts';
 import type { Caller } from './usage/usage.ts';
 import { watchImage } from './watch.ts';
@@ -56,6 +56,7 @@ interface Classified {
   readonly operation: Operation;
   readonly framing: BodyFraming;
   readonly headers: readonly string[];
+  readonly trace: RequestTrace;
 }
 
 /** Codes of errors that say: nobody says who sends this. */
@@ -71,10 +72,18 @@ interface Known extends Classified {
  * and settle. Whatever happens, it ends here, in one answer and one line of the log. Never throws.
  */
 export async function exchange(services: Services, client: Client): Promise<void> {
+  const { request, headers, socket } = client;
+  const { method = '', httpVersion } = request;
+  const trace = new RequestTrace({ headers, method, httpVersion, scheme: schemeOf(socket) });
+  await trace.within(() => live(services, client, trace));
+}
+
+async function live(services: Services, client: Client, trace: RequestTrace): Promise<void> {
   const beganMs = performance.now();
   const record = newRecord(requestIdOf(client.headers), client.request.method ?? '');
+  record.traceId = trace.traceId;
   try {
-    const classified = classifyRequest(services, client, record);
+    const classified = classifyRequest(services, client, record, trace);
     const { action } = classified.operation;
     await services.rateLimits.byAddress(client, action, record.client);
     const known = await identify(services, client, classified, record);
@@ -87,17 +96,21 @@ export async function exchange(services: Services, client: Client): Promise<void
     const durationMs = performance.now() - beganMs;
     services.metrics.requestDone(record, durationMs / 1000);
     if (services.config.log.access) logAccess(services.log, record, durationMs);
+    trace.end(record);
   }
 }
 
-function classifyRequest(services: Services, client: Client, record: AccessRecord): Classified {
+function classifyRequest(
+  services: Services,
+  client: Client,
+  record: AccessRecord,
+  trace: RequestTrace,
+): Classified {
   const { config, identity, trustedProxies } = services;
   const { request, headers, peerAddress } = client;
   const hop = { peerAddress, scheme: schemeOf(client.socket) };
   const told = forwarded(headers, hop, (address) => trustedProxies.has(address));
   record.client = told.clientAddress;
-  const trace = traceContext(headers);
-  record.traceId = trace?.traceId ?? null;
   checkHeaders(headers, request.httpVersion);
   const framing = bodyFraming({ rawHeaders: headers, httpVersion: request.httpVersion });
   const method = request.method ?? '';
@@ -121,10 +134,10 @@ function classifyRequest(services: Services, client: Client, record: AccessRecor
       forwarded: told,
       httpVersion: request.httpVersion,
       requestId: record.requestId,
-      trace,
+      trace: trace.incoming,
     }),
   );
-  return { operation, framing, headers: kept };
+  return { operation, framing, headers: trace.propagated(kept), trace };
 }
 
 async function identify(
@@ -154,7 +167,7 @@ async function identify(
 async function upload(
   services: Services,
   client: Client,
-  { operation, framing, headers, who }: Known,
+  { operation, framing, headers, who, trace }: Known,
   record: AccessRecord,
 ): Promise<void> {
   const { config, payers, admission, registry, lane } = services;
@@ -188,24 +201,30 @@ async function upload(
   upload.reservedBytes = admitted.reservation.bytes;
   client.onBroken = (error) => upload.abort(error);
   let verdict: Verdict | null = null;
+  const method = client.request.method ?? '';
+  let call: UpstreamCall | null = null;
   const stopWatch = watchImage(upload, services.lookup, caller, config.upload.watchIntervalMs);
   try {
+    call = trace.call(method, operation, upstreamOf(config), headers);
     verdict = await forward({
       client,
       upload,
       lane,
       config,
       declaredBytes,
-      method: client.request.method ?? '',
+      method,
       target: operation.target,
-      headers,
+      headers: call.headers,
       reservedBytes: admitted.reservation.bytes,
       growByChunk: async () => {
         upload.reservedBytes = await admitted.growByChunk();
         return upload.reservedBytes;
       },
     });
+    if (verdict.told instanceof GatewayError) call.failed(verdict.told.code);
+    else call.answered(verdict.told.status);
   } finally {
+    call?.end();
     stopWatch();
     client.onBroken = null;
     await settle(services, upload, admitted, verdict, caller);
@@ -269,7 +288,7 @@ async function settle(
 }
 
 async function pass(services: Services, client: Client, known: Known, record: AccessRecord): Promise<void> {
-  const { operation, framing, headers } = known;
+  const { operation, framing, headers, trace } = known;
   const judged = await judge(services.config, client, operation, framing);
   const streamed = judged === null ? openBody(client, framing, services.config.maxBodyBytes) : null;
   const method = client.request.method ?? '';
@@ -277,12 +296,15 @@ async function pass(services: Services, client: Client, known: Known, record: Ac
   if (metered === 'answered') return;
   // until the API has said no, an import may be under way, whatever breaks
   let begun = true;
+  let call: UpstreamCall | null = null;
   try {
+    call = trace.call(method, operation, upstreamOf(services.config), headers);
     const passed = await services.passthrough.pass(
       client,
-      { method, target: operation.target, headers, body: judged?.body ?? streamed },
+      { method, target: operation.target, headers: call.headers, body: judged?.body ?? streamed },
       async (status, answered) => {
         record.status = status;
+        call?.answered(status);
         const success = status >= 200 && status < 300;
         begun = success || status >= 500;
         if (operation.action === 'delete' && operation.image !== null && success) {
@@ -292,7 +314,11 @@ async function pass(services: Services, client: Client, known: Known, record: Ac
       },
     );
     record.answeredBytes = passed.bytesToClient;
+  } catch (thrown) {
+    call?.failed(asGatewayError(thrown).code);
+    throw thrown;
   } finally {
+    call?.end();
     if (begun) metered?.began();
     else await metered?.refused();
   }

@@ -9,6 +9,7 @@ import { demoOptions, demoQuotaBytes, demoText } from './demo/demo.ts';
 import { startImageApi } from './demo/image-api.ts';
 import { Gateway } from './gateway.ts';
 import { createLog, type Log } from './log.ts';
+import { flushSpans } from './tracing.ts';
 
 const version = readVersion();
 
@@ -74,7 +75,10 @@ async function run(
   const stop = (): void => {
     const ending = stopping ? gateway.stopNow() : gateway.drain();
     stopping = true;
-    void ending.then(atEnd).then(() => process.exit(0));
+    void ending
+      .then(atEnd)
+      .then(flushSpans)
+      .then(() => process.exit(0));
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', () => {

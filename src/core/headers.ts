@@ -245,6 +245,19 @@ export function checkHeaders(raw: RawHeaders, httpVersion: string): void {
   if (hosts === 0 && httpVersion !== '1.0') throw new GatewayError('request-invalid', 'Host is missing.');
 }
 
+/** What `raw` says with the fields of `changed` in place of its own of the same names. */
+export function replacedHeaders(raw: RawHeaders, changed: RawHeaders): string[] {
+  const names = new Set<string>();
+  for (let i = 0; i < changed.length; i += 2) names.add((changed[i] ?? '').toLowerCase());
+  const result: string[] = [];
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = raw[i] ?? '';
+    if (!names.has(name.toLowerCase())) result.push(name, raw[i + 1] ?? '');
+  }
+  result.push(...changed);
+  return result;
+}
+
 /**
  * The client's own X-OpenStack-Request-ID, if it is one that may go into logs and upstream; else null, and the
  * caller makes one. 64 characters are Glance's `max_request_id_length`.
