@@ -173,11 +173,13 @@ export class MemoryLedger implements Ledger {
   #write(account: string, book: Book): void {
     const { savingBytes, uploads, unread, readingMark } = book.account;
     if (savingBytes > 0 || uploads > 0 || unread.length > 0) {
-      this.#idle.delete(account);
+      // what is idle under this name is old from now on, and is not looked at; to take it out would cost more than all
+      // the rest of the step: the library clears its arrays of 10,000 places when the last entry goes
       this.#busy.set(account, book);
     } else {
       this.#busy.delete(account);
       if (book.readAtMs !== null || readingMark > this.#forgottenMark) this.#idle.set(account, book);
+      else this.#idle.delete(account);
     }
   }
 
