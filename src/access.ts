@@ -4,10 +4,15 @@ import type { Action } from './core/profile.ts';
 
 /**
  * What there is to say about one request when it is over: the fields of its log line. Filled in by the phases
- * of an exchange as they learn more. Never holds a query, a token, or any other header than the request id.
+ * of an exchange as they learn more. Never holds a query, a token, or any other header than the request's and the trace's id.
  */
 export interface AccessRecord {
+  /** What went upstream, and what the client reads unless `upstreamRequestId` says otherwise. */
   readonly requestId: string;
+  /** The API's own where it is another: the client reads that one. */
+  upstreamRequestId: string | null;
+  /** Of the trace that the request belongs to (W3C Trace Context). */
+  traceId: string | null;
   readonly method: string;
   /** As far as trusted proxies tell. */
   client: string;
@@ -37,6 +42,8 @@ export const clientClosedStatus = 499;
 export function newRecord(requestId: string, method: string): AccessRecord {
   return {
     requestId,
+    upstreamRequestId: null,
+    traceId: null,
     method,
     client: '',
     action: 'refused',

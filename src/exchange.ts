@@ -1,20 +1,21 @@
-import { randomUUID } from 'node:crypto';
 import { type AccessRecord, newRecord } from './access.ts';
 import type { Metrics } from './admin/metrics.ts';
 import type { Admission, Admitted } from './admission.ts';
 import type { Config } from './config/config.ts';
 import { type ErrorCode, GatewayError } from './core/errors.ts';
-import { forwardedFor } from './core/forwarded.ts';
+import { forwarded } from './core/forwarded.ts';
 import { type BodyFraming, bodyFraming, uploadLength } from './core/framing.ts';
-import { checkHeaders, joinedHeader, requestHeaders, requestId } from './core/headers.ts';
+import { answeredRequestId, checkHeaders, joinedHeader, requestHeaders } from './core/headers.ts';
+import { hopFields } from './core/hop-fields.ts';
 import { classify, type Operation } from './core/operation.ts';
-import { hasPassed, viaMember } from './core/via.ts';
+import { hasPassed } from './core/via.ts';
 import { asGatewayError, forward, upstreamOf, type Verdict } from './forward.ts';
 import { type Answer, errorAnswer, relayedAnswer, send } from './http/answer.ts';
-import type { Client } from './http/client.ts';
+import { type Client, schemeOf } from './http/client.ts';
 import { openBody } from './http/client-body.ts';
 import type { Networks } from './http/networks.ts';
 import type { Passthrough } from './http/passthrough.ts';
+import { requestIdOf } from './http/request-id.ts';
 import type { Identified, Identity } from './identity/identity.ts';
 import type { ImageLookup } from './image-lookup.ts';
 import type { Imports, MeteredImport } from './imports.ts';
@@ -25,6 +26,7 @@ import type { Payers } from './payer.ts';
 import type { RateLimits } from './rate-limits.ts';
 import type { Registry, Upload } from './registry.ts';
 import type { Resolution } from './resolution.ts';
+import { RequestTrace, type UpstreamCall } from './tracing.ts';
 import type { KnownImages } from './usage/known-images.ts';
 import type { Caller } from './usage/usage.ts';
 import { watchImage } from './watch.ts';
@@ -57,6 +59,7 @@ interface Classified {
   readonly operation: Operation;
   readonly framing: BodyFraming;
   readonly headers: readonly string[];
+  readonly trace: RequestTrace;
 }
 
 /** Codes of errors that say: nobody says who sends this. */
@@ -72,10 +75,18 @@ interface Known extends Classified {
  * and settle. Whatever happens, it ends here, in one answer and one line of the log. Never throws.
  */
 export async function exchange(services: Services, client: Client): Promise<void> {
+  const { request, headers, socket } = client;
+  const { method = '', httpVersion } = request;
+  const trace = new RequestTrace({ headers, method, httpVersion, scheme: schemeOf(socket) });
+  await trace.within(() => live(services, client, trace));
+}
+
+async function live(services: Services, client: Client, trace: RequestTrace): Promise<void> {
   const beganMs = performance.now();
-  const record = newRecord(requestId(client.headers) ?? `req-${randomUUID()}`, client.request.method ?? '');
+  const record = newRecord(requestIdOf(client.headers), client.request.method ?? '');
+  record.traceId = trace.traceId;
   try {
-    const classified = classifyRequest(services, client, record);
+    const classified = classifyRequest(services, client, record, trace);
     const { action } = classified.operation;
     await services.rateLimits.byAddress(client, action, record.client);
     const known = await identify(services, client, classified, record);
@@ -88,14 +99,21 @@ export async function exchange(services: Services, client: Client): Promise<void
     const durationMs = performance.now() - beganMs;
     services.metrics.requestDone(record, durationMs / 1000);
     if (services.config.log.access) logAccess(services.log, record, durationMs);
+    trace.end(record);
   }
 }
 
-function classifyRequest(services: Services, client: Client, record: AccessRecord): Classified {
+function classifyRequest(
+  services: Services,
+  client: Client,
+  record: AccessRecord,
+  trace: RequestTrace,
+): Classified {
   const { config, pseudonym, identity, trustedProxies } = services;
   const { request, headers, peerAddress } = client;
-  const forwarded = forwardedFor(headers, peerAddress, (address) => trustedProxies.has(address));
-  record.client = forwarded.clientAddress;
+  const hop = { peerAddress, scheme: schemeOf(client.socket) };
+  const told = forwarded(headers, hop, (address) => trustedProxies.has(address));
+  record.client = told.clientAddress;
   checkHeaders(headers, request.httpVersion);
   if (hasPassed(headers, pseudonym)) throw new GatewayError('loop-detected', 'Via names this gateway.');
   const framing = bodyFraming({ rawHeaders: headers, httpVersion: request.httpVersion });
@@ -115,9 +133,16 @@ function classifyRequest(services: Services, client: Client, record: AccessRecor
     identityNames: identity.headerNames,
     sizeHeader: config.api.sizeHeader,
   });
-  kept.push('X-Forwarded-For', forwarded.xForwardedFor, 'X-Openstack-Request-Id', record.requestId);
-  kept.push('Via', viaMember(request.httpVersion, pseudonym));
-  return { operation, framing, headers: kept };
+  kept.push(
+    ...hopFields(headers, {
+      forwarded: told,
+      httpVersion: request.httpVersion,
+      pseudonym,
+      requestId: record.requestId,
+      trace: trace.incoming,
+    }),
+  );
+  return { operation, framing, headers: trace.propagated(kept), trace };
 }
 
 async function identify(
@@ -147,7 +172,7 @@ async function identify(
 async function upload(
   services: Services,
   client: Client,
-  { operation, framing, headers, who }: Known,
+  { operation, framing, headers, who, trace }: Known,
   record: AccessRecord,
 ): Promise<void> {
   const { config, payers, admission, registry, lane } = services;
@@ -181,24 +206,30 @@ async function upload(
   upload.reservedBytes = admitted.reservation.bytes;
   client.onBroken = (error) => upload.abort(error);
   let verdict: Verdict | null = null;
+  const method = client.request.method ?? '';
+  let call: UpstreamCall | null = null;
   const stopWatch = watchImage(upload, services.lookup, caller, config.upload.watchIntervalMs);
   try {
+    call = trace.call(method, operation, upstreamOf(config), headers);
     verdict = await forward({
       client,
       upload,
       lane,
       config,
       declaredBytes,
-      method: client.request.method ?? '',
+      method,
       target: operation.target,
-      headers,
+      headers: call.headers,
       reservedBytes: admitted.reservation.bytes,
       growByChunk: async () => {
         upload.reservedBytes = await admitted.growByChunk();
         return upload.reservedBytes;
       },
     });
+    if (verdict.told instanceof GatewayError) call.failed(verdict.told.code);
+    else call.answered(verdict.told.status);
   } finally {
+    call?.end();
     stopWatch();
     client.onBroken = null;
     await settle(services, upload, admitted, verdict, caller);
@@ -224,7 +255,15 @@ async function relay(
     record.status = answer.status;
     record.answeredBytes = answer.body.length;
   }
+  identifyAnswer(client, answer.headers, record);
   await send(client, relayedAnswer(answer), (delivered) => metrics.earlyAnswer(answer.status, delivered));
+}
+
+/** Every answer has a request id: the API's own, which its log goes by, or else ours. */
+function identifyAnswer(client: Client, headers: readonly string[], record: AccessRecord): void {
+  const answered = answeredRequestId(headers);
+  if (answered === null) client.answerFields.push('X-Openstack-Request-Id', record.requestId);
+  else if (answered !== record.requestId) record.upstreamRequestId = answered;
 }
 
 /** The bytes of an upload find their place, once, and its end is told to whoever waits for it. */
@@ -256,7 +295,7 @@ async function settle(
 }
 
 async function pass(services: Services, client: Client, known: Known, record: AccessRecord): Promise<void> {
-  const { operation, framing, headers } = known;
+  const { operation, framing, headers, trace } = known;
   const judged = await judge(services.config, client, operation, framing);
   const streamed = judged === null ? openBody(client, framing, services.config.maxBodyBytes) : null;
   const method = client.request.method ?? '';
@@ -264,21 +303,29 @@ async function pass(services: Services, client: Client, known: Known, record: Ac
   if (metered === 'answered') return;
   // until the API has said no, an import may be under way, whatever breaks
   let begun = true;
+  let call: UpstreamCall | null = null;
   try {
+    call = trace.call(method, operation, upstreamOf(services.config), headers);
     const passed = await services.passthrough.pass(
       client,
-      { method, target: operation.target, headers, body: judged?.body ?? streamed },
-      async (status) => {
+      { method, target: operation.target, headers: call.headers, body: judged?.body ?? streamed },
+      async (status, answered) => {
         record.status = status;
+        call?.answered(status);
         const success = status >= 200 && status < 300;
         begun = success || status >= 500;
         if (operation.action === 'delete' && operation.image !== null && success) {
           await cancelUploadsOf(services.registry, operation.image);
         }
+        identifyAnswer(client, answered, record);
       },
     );
     record.answeredBytes = passed.bytesToClient;
+  } catch (thrown) {
+    call?.failed(asGatewayError(thrown).code);
+    throw thrown;
   } finally {
+    call?.end();
     if (begun) metered?.began();
     else await metered?.refused();
   }

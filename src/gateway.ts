@@ -10,18 +10,22 @@ import { limitsStored } from './charges.ts';
 import type { Config, ListenAddress } from './config/config.ts';
 import { writeAddress } from './config/scalars.ts';
 import { GatewayError } from './core/errors.ts';
+import { forwarded } from './core/forwarded.ts';
 import { checkHeaders, joinedHeader, requestHeaders } from './core/headers.ts';
+import { hopFields } from './core/hop-fields.ts';
 import { classify } from './core/operation.ts';
 import { questionHeaders } from './core/question-headers.ts';
-import { hasPassed, viaMember } from './core/via.ts';
+import { traceContext } from './core/trace-context.ts';
+import { hasPassed } from './core/via.ts';
 import { exchange, type Services } from './exchange.ts';
 import { asGatewayError, upstreamOf } from './forward.ts';
 import { Health } from './health.ts';
 import type { Fetched } from './http/ask.ts';
-import { type Client, peerAddress } from './http/client.ts';
+import { type Client, peerAddress, schemeOf } from './http/client.ts';
 import { Listener } from './http/listener.ts';
 import { Networks } from './http/networks.ts';
 import { Passthrough, type PassthroughOptions } from './http/passthrough.ts';
+import { requestIdOf } from './http/request-id.ts';
 import { refuseUpgrade, Upgrades } from './http/upgrade.ts';
 import { Cloud } from './identity/cloud.ts';
 import type { ServiceAccount } from './identity/service-account.ts';
@@ -375,9 +379,10 @@ export class Gateway {
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { config, identity } = this.#services;
+    const { config, identity, trustedProxies } = this.#services;
+    const raw = request.rawHeaders;
+    const requestId = requestIdOf(raw);
     try {
-      const raw = request.rawHeaders;
       checkHeaders(raw, request.httpVersion);
       if (hasPassed(raw, this.#pseudonym)) throw new GatewayError('loop-detected', 'Via names this gateway.');
       const method = request.method ?? '';
@@ -401,10 +406,19 @@ export class Gateway {
         identityNames: identity.headerNames,
         sizeHeader: config.api.sizeHeader,
       });
-      headers.push('Via', viaMember(request.httpVersion, this.#pseudonym));
+      const hop = { peerAddress: peerAddress(request.socket), scheme: schemeOf(request.socket) };
+      headers.push(
+        ...hopFields(raw, {
+          forwarded: forwarded(raw, hop, (address) => trustedProxies.has(address)),
+          httpVersion: request.httpVersion,
+          pseudonym: this.#pseudonym,
+          requestId,
+          trace: traceContext(raw),
+        }),
+      );
       this.#upgrades.pass(request, socket, head, target, headers);
     } catch (error) {
-      refuseUpgrade(socket, asGatewayError(error));
+      refuseUpgrade(socket, asGatewayError(error), requestId);
     }
   }
 }

@@ -20,6 +20,8 @@ export function logAccess(log: Log, record: AccessRecord, durationMs: number): v
   log.info(
     {
       request_id: record.requestId,
+      ...(record.upstreamRequestId !== null && { upstream_request_id: record.upstreamRequestId }),
+      ...(record.traceId !== null && { trace_id: record.traceId }),
       client: record.client,
       method: record.method,
       action: record.action,

@@ -12,6 +12,7 @@ import { Gateway } from './gateway.ts';
 import { type Charge, Lifetime } from './lifetime.ts';
 import { createLog, type Log } from './log.ts';
 import { ServiceManager } from './service-manager.ts';
+import { flushSpans } from './tracing.ts';
 
 const version = readVersion();
 
@@ -62,7 +63,7 @@ async function check(file: string): Promise<Loaded | null> {
 /** Starts, then stays until a signal ends it. Null where it cannot start. */
 async function run(lifetime: Lifetime, log: Log, config: Config, more: Pick<Charge, 'readConfig' | 'atEnd'>) {
   const gateway = new Gateway(config, log, version);
-  void lifetime.ended.then(() => process.exit(0));
+  void lifetime.ended.then(flushSpans).then(() => process.exit(0));
   try {
     await lifetime.serve({ gateway, log, manager: new ServiceManager(log), ...more });
   } catch (error) {

@@ -154,7 +154,8 @@ export const options = mapping({
   trusted_proxies: option(
     list(network()),
     [],
-    'Networks of proxies whose `X-Forwarded-For` and relatives are believed.',
+    'Networks of proxies whose `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` are believed (headers.md). Such a ' +
+      'proxy must overwrite or append to all of them that its clients may send.',
   ),
   shutdown_grace: option(
     duration(),

@@ -2,6 +2,7 @@
 // survive. The API may sit behind uWSGI, which hands `X_Auth_Token` and `X-Auth-Token` to it as one header:
 // names with an underscore are never sent on, as in nginx's `underscores_in_headers off`.
 import { GatewayError } from './errors.ts';
+import { viaWith } from './via.ts';
 
 /** A flat list: name, value, name, value. */
 export type RawHeaders = readonly string[];
@@ -60,6 +61,9 @@ const ownedNames: ReadonlySet<string> = new Set([
   'expect',
   'forwarded',
   'x-real-ip',
+  'via',
+  'traceparent',
+  'tracestate',
   'x-openstack-request-id',
   'x-http-method-override',
   'x-http-method',
@@ -90,7 +94,8 @@ const neverOfTheHop: ReadonlySet<string> = new Set([
 
 /**
  * The client's headers as they go upstream. Left out, for the caller to write anew: everything of the hop,
- * Content-Length, Transfer-Encoding, Expect, Forwarded, X-Forwarded-*, X-Real-IP, X-OpenStack-Request-ID.
+ * Content-Length, Transfer-Encoding, Expect, Forwarded, X-Forwarded-*, X-Real-IP, X-OpenStack-Request-ID, Via,
+ * traceparent, tracestate.
  * Left out for good: names with an underscore, method overrides, `X-Image-Meta-*` but `-Store`, Content-Range
  * on GET and HEAD, and, unless the peer is trusted, all that says who the user is. Host and the rest stay as
  * they are.
@@ -126,21 +131,25 @@ function refuseHidingConnection(named: ReadonlySet<string>, options: RequestHead
 }
 
 /**
- * The API's headers as they go to the client, without everything of the hop.
+ * The API's headers as they go to the client, without everything of the hop, and with our entry in `Via`.
  * @param options.contentLength false drops Content-Length, for an answer that is framed anew.
  */
 export function responseHeaders(raw: RawHeaders, options: { readonly contentLength: boolean }): string[] {
   const named = connectionNames(raw);
   const kept: string[] = [];
+  let via: string | undefined;
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i] ?? '';
+    const value = raw[i + 1] ?? '';
     const lower = name.toLowerCase();
     if (lower === 'content-length') {
       // `Connection: Content-Length` must not unframe the answer
       if (!options.contentLength) continue;
     } else if (hopByHop.has(lower) || named?.has(lower)) continue;
-    kept.push(name, raw[i + 1] ?? '');
+    if (lower === 'via') via = via === undefined ? value : `${via}, ${value}`;
+    else kept.push(name, value);
   }
+  kept.push('Via', viaWith(via, '1.1'));
   return kept;
 }
 
@@ -207,6 +216,12 @@ const isNamed = (given: string | undefined, name: string): boolean =>
 const oddValue = /[^\t -~\x80-\xff]/;
 const validHost = /^(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
 
+/** RFC 1035 §2.3.4, with brackets and a port to it. */
+const longestHost = 263;
+
+/** Whether a text is a host with an optional port, no longer than a name may be. */
+export const isHost = (text: string): boolean => text.length <= longestHost && validHost.test(text);
+
 /**
  * Refuses a head that cannot be passed on as it stands.
  * @throws GatewayError `headers-too-large` beyond `maxHeaders`; `header-invalid` for control characters in a
@@ -224,10 +239,23 @@ export function checkHeaders(raw: RawHeaders, httpVersion: string): void {
     }
     if (!isNamed(raw[i], 'host')) continue;
     hosts += 1;
-    if (!validHost.test(value)) throw new GatewayError('request-invalid', 'Host is not a host and a port.');
+    if (!isHost(value)) throw new GatewayError('request-invalid', 'Host is not a host and a port.');
   }
   if (hosts > 1) throw new GatewayError('request-invalid', 'Host stands more than once.');
   if (hosts === 0 && httpVersion !== '1.0') throw new GatewayError('request-invalid', 'Host is missing.');
+}
+
+/** What `raw` says with the fields of `changed` in place of its own of the same names. */
+export function replacedHeaders(raw: RawHeaders, changed: RawHeaders): string[] {
+  const names = new Set<string>();
+  for (let i = 0; i < changed.length; i += 2) names.add((changed[i] ?? '').toLowerCase());
+  const result: string[] = [];
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = raw[i] ?? '';
+    if (!names.has(name.toLowerCase())) result.push(name, raw[i + 1] ?? '');
+  }
+  result.push(...changed);
+  return result;
 }
 
 /**
@@ -238,4 +266,12 @@ export function requestId(raw: RawHeaders): string | null {
   if (countHeaders(raw, 'x-openstack-request-id') !== 1) return null;
   const id = headerValue(raw, 'x-openstack-request-id') ?? '';
   return /^[A-Za-z0-9._-]{1,64}$/.test(id) ? id : null;
+}
+
+/** The longest request id of the API's own that is taken into the log; the rest of a longer one is cut off. */
+export const longestLoggedId = 128;
+
+/** The X-OpenStack-Request-ID that the API gave its answer; null where it gave none. */
+export function answeredRequestId(raw: RawHeaders): string | null {
+  return joinedHeader(raw, 'x-openstack-request-id')?.slice(0, longestLoggedId) || null;
 }

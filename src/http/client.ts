@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { GatewayError } from '../core/errors.ts';
+import type { Scheme } from '../core/forwarded.ts';
 import type { RawHeaders } from '../core/headers.ts';
 
 /** What of the configuration concerns the connection of a client. */
@@ -32,4 +33,9 @@ export interface Client {
 /** The address of a socket's peer: an IPv4 client of a listener on `::` is seen as IPv4. */
 export function peerAddress(socket: Socket): string {
   return socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '') ?? 'unix';
+}
+
+/** How a connection came to us. */
+export function schemeOf(socket: Socket): Scheme {
+  return 'encrypted' in socket && socket.encrypted === true ? 'https' : 'http';
 }

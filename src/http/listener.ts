@@ -5,6 +5,7 @@ import type { Config, ListenAddress } from '../config/config.ts';
 import { type ErrorCode, GatewayError } from '../core/errors.ts';
 import { KiB } from '../core/units.ts';
 import { type Client, type ClientOptions, peerAddress } from './client.ts';
+import { newRequestId, requestIdOf } from './request-id.ts';
 
 /** The longest head, in bytes: as much as eventlet takes from Glance's clients in all. */
 const mostHeadBytes = 64 * KiB;
@@ -59,7 +60,10 @@ export class Listener {
     this.#server.on('checkContinue', (request, response) => this.#onRequest(request, response, true));
     this.#server.on('checkExpectation', (request, response) => {
       response.shouldKeepAlive = false;
-      response.writeHead(417, { 'Content-Type': 'application/problem+json' });
+      response.writeHead(417, {
+        'Content-Type': 'application/problem+json',
+        'X-Openstack-Request-Id': requestIdOf(request.rawHeaders),
+      });
       response.end(problemText('expectation-unsupported', 'Expect names something else than 100-continue.'));
       request.resume();
     });
@@ -194,7 +198,7 @@ export class Listener {
   #answerRaw(socket: Duplex, code: ErrorCode, detail: string): void {
     const error = new GatewayError(code, detail);
     const body = problemText(code, detail);
-    const head = `HTTP/1.1 ${error.status} ${code}\r\nContent-Type: application/problem+json\r\nConnection: close\r\n`;
+    const head = `HTTP/1.1 ${error.status} ${code}\r\nContent-Type: application/problem+json\r\nX-Openstack-Request-Id: ${newRequestId()}\r\nConnection: close\r\n`;
     socket.end(`${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`, () => socket.destroy());
   }
 }

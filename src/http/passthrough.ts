@@ -55,7 +55,7 @@ export class Passthrough {
   async pass(
     client: Client,
     request: PassedRequest,
-    beforeAnswer: (status: number) => Promise<void> = async () => {},
+    beforeAnswer: (status: number, headers: readonly string[]) => Promise<void> = async () => {},
   ): Promise<Passed> {
     const { response, socket, options } = client;
     const gone = new AbortController();
@@ -63,7 +63,7 @@ export class Passthrough {
     response.once('close', onClose);
     try {
       const answer = await this.#request(request, gone.signal);
-      await beforeAnswer(answer.statusCode);
+      await beforeAnswer(answer.statusCode, answer.headers);
       // RFC 9110 §8.6: a 204 has none, whatever Glance says
       const headers = responseHeaders(answer.headers, { contentLength: answer.statusCode !== 204 });
       headers.push(...client.answerFields);

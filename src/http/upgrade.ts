@@ -33,8 +33,8 @@ export class Upgrades {
 }
 
 /** Answers on a bare socket: after an upgrade request Node has no response object. */
-export function refuseUpgrade(socket: Duplex, error: GatewayError): void {
+export function refuseUpgrade(socket: Duplex, error: GatewayError, requestId: string): void {
   const body = `${JSON.stringify(error.problem())}\n`;
-  const head = `HTTP/1.1 ${error.status} ${error.code}\r\nContent-Type: application/problem+json\r\nConnection: close\r\n`;
+  const head = `HTTP/1.1 ${error.status} ${error.code}\r\nContent-Type: application/problem+json\r\nX-Openstack-Request-Id: ${requestId}\r\nConnection: close\r\n`;
   socket.end(`${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`, () => socket.destroy());
 }

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import {
+  answeredRequestId,
   checkHeaders,
   countHeaders,
   headerValue,
   joinedHeader,
+  longestLoggedId,
   maxHeaders,
   type RequestHeaderOptions,
   requestHeaders,
@@ -78,6 +80,9 @@ const neverSentOn = [
   'X-Forwarded-Prefix',
   'X-Forwarded-Anything',
   'X-Real-IP',
+  'Via',
+  'Traceparent',
+  'Tracestate',
   'X-HTTP-Method-Override',
   'X-HTTP-Method',
   'X-Method-Override',
@@ -198,6 +203,7 @@ describe('the headers of a request', () => {
 });
 
 describe('the headers of a response', () => {
+  const via = ['Via', '1.1 sluice'];
   it('reach the client without those of the hop', () => {
     const raw = [
       ...named(hop),
@@ -210,7 +216,8 @@ describe('the headers of a response', () => {
       'set-cookie',
       'b',
     ];
-    assert.deepEqual(responseHeaders(raw, { contentLength: true }), ['Set-Cookie', 'a', 'set-cookie', 'b']);
+    const kept = ['Set-Cookie', 'a', 'set-cookie', 'b', ...via];
+    assert.deepEqual(responseHeaders(raw, { contentLength: true }), kept);
   });
   it('keep Content-Length or lose it as the caller says, whatever Connection says', () => {
     const raw = [
@@ -221,8 +228,13 @@ describe('the headers of a response', () => {
       'WWW-Authenticate',
       'Keystone uri="k"',
     ];
-    assert.deepEqual(responseHeaders(raw, { contentLength: true }), raw.slice(2));
-    assert.deepEqual(responseHeaders(raw, { contentLength: false }), raw.slice(4));
+    assert.deepEqual(responseHeaders(raw, { contentLength: true }), [...raw.slice(2), ...via]);
+    assert.deepEqual(responseHeaders(raw, { contentLength: false }), [...raw.slice(4), ...via]);
+  });
+  it('name the gateway last in one Via', () => {
+    const raw = ['VIA', '1.0 a', 'B', '1', 'via', '1.1 b (x, y)'];
+    const kept = ['B', '1', 'Via', '1.0 a, 1.1 b (x, y), 1.1 sluice'];
+    assert.deepEqual(responseHeaders(raw, { contentLength: true }), kept);
   });
 });
 
@@ -277,6 +289,8 @@ describe('a head', () => {
     '[2001:db8::1.2.3.4]:80',
     'image_api',
     'A-b.c.',
+    'h'.repeat(262),
+    'h'.repeat(263),
   ]) {
     it(`may name ${value} as its host`, () => checkHeaders(['host', value], '1.1'));
   }
@@ -296,6 +310,7 @@ describe('a head', () => {
     'h?',
     'é',
     'a\t',
+    'h'.repeat(264),
   ]) {
     it(`may not name ${JSON.stringify(value)} as its host`, () => {
       assertRefuses('request-invalid', () => checkHeaders(['host', value], '1.1'), value);
@@ -316,4 +331,18 @@ describe('a request id', () => {
     assert.equal(requestId(['X-OpenStack-Request-ID', 'a', 'X-Openstack-Request-Id', 'a']), null);
     for (const value of ['', 'a b', 'a\n', 'a"b', '{a}', 'é', 'a,b']) assert.equal(id(value), null, value);
   });
+});
+
+describe('the request id of an answer', () => {
+  it('is the one that the API gave, in any case, and none where it gave none', () => {
+    assert.equal(answeredRequestId(['x-openstack-REQUEST-id', 'req-1']), 'req-1');
+    assert.equal(answeredRequestId(['X-Openstack-Request-Id', '']), null);
+    assert.equal(answeredRequestId(['X-Request-Id', 'req-1']), null);
+  });
+  for (const over of [-1, 0, 1]) {
+    it(`is logged up to ${longestLoggedId} characters: ${over} beyond`, () => {
+      const id = 'x'.repeat(longestLoggedId + over);
+      assert.equal(answeredRequestId(['X-Openstack-Request-Id', id]), id.slice(0, longestLoggedId));
+    });
+  }
 });

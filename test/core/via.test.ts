@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { hasPassed, viaMember } from '../../src/core/via.ts';
+import { hasPassed, longestVia, maxViaEntries, viaWith } from '../../src/core/via.ts';
 
 describe('Via', () => {
   const me = 'sluice-0123456789abcdef';
@@ -7,7 +7,7 @@ describe('Via', () => {
   for (const [what, raw, passed] of [
     ['no Via', ['Host', 'x'], false],
     ['an empty Via', ['Via', ''], false],
-    ['our own member', ['Via', viaMember('1.1', me)], true],
+    ['our own member', ['Via', viaWith(undefined, '1.1', me)], true],
     ['our own member, protocol named', ['via', `HTTP/1.1 ${me}`], true],
     ['our own member with a comment', ['VIA', `1.0\t${me} (around again)`], true],
     ['our own member among others', ['Via', `1.1 a,1.1 ${me} , 1.1 b`], true],
@@ -19,6 +19,30 @@ describe('Via', () => {
   ] as const) {
     it(`with ${what} ${passed ? 'says' : 'does not say'} that a request was here`, () => {
       assert.equal(hasPassed(raw, me), passed);
+    });
+  }
+
+  it('names our hop with the version of the message as it came', () => {
+    assert.equal(viaWith(undefined, '1.1'), '1.1 sluice');
+    assert.equal(viaWith(undefined, '1.0'), '1.0 sluice');
+    assert.equal(viaWith(' ', '1.1'), '1.1 sluice');
+  });
+
+  it('is appended to what came', () => {
+    assert.equal(
+      viaWith('1.0 fred, 1.1 p.example.net (a "b" c)', '1.1'),
+      '1.0 fred, 1.1 p.example.net (a "b" c), 1.1 sluice',
+    );
+  });
+
+  for (const over of [-1, 0, 1]) {
+    it(`has ours alone where what came is longer than ${longestVia} characters: ${over} beyond`, () => {
+      const came = `1.1 ${'x'.repeat(longestVia - 4 + over)}`;
+      assert.equal(viaWith(came, '1.1'), over > 0 ? '1.1 sluice' : `${came}, 1.1 sluice`);
+    });
+    it(`has ours alone where what came has more than ${maxViaEntries} entries: ${over} beyond`, () => {
+      const came = Array.from({ length: maxViaEntries + over }, () => '1.1 a').join(', ');
+      assert.equal(viaWith(came, '1.1'), over > 0 ? '1.1 sluice' : `${came}, 1.1 sluice`);
     });
   }
 });

@@ -49,8 +49,8 @@ describe('the framing of a body', () => {
     upstream = await ScriptedUpstream.start(stores);
     sluice = await TestGateway.start(upstream.port, {
       quota: { usage: { source: 'none' } },
-      // no client of these tests is slow, however slow the machine
-      upload: { flush_after: '60s' },
+      // no client of these tests is slow, and no look at its image comes between, however slow the machine
+      upload: { flush_after: '60s', watch_interval: 0 },
     });
   });
 
@@ -194,7 +194,7 @@ describe('the framing of a body', () => {
     it('no frame is larger than frame_size', async () => {
       const small = await TestGateway.start(upstream.port, {
         quota: { usage: { source: 'none' } },
-        upload: { frame_size: 10_000 },
+        upload: { frame_size: 10_000, watch_interval: 0 },
       });
       try {
         const body = pattern(1_000_001);

@@ -52,7 +52,9 @@ routes:
     await client.receive(17);
     assert.equal(client.unread.subarray(0, 17).toString(), 'HTTP/1.1 101 Swit');
     assert.equal(upstream.connections.length, 1);
-    const via = /^via: *(.*)$/im.exec(upstream.connections[0]?.head ?? '')?.[1] ?? '';
+    const [connection] = upstream.connections;
+    assert.equal(connection?.header('forwarded'), 'for=127.0.0.1;proto=http');
+    const via = connection?.header('via') ?? '';
     assert.match(via, /^1\.1 sluice-[0-9a-f]{16}$/);
     client.destroy();
     const again = await sluice.client();
@@ -99,6 +101,7 @@ routes:
       const answer = await client.response();
       assert.equal(answer.status, 400);
       assert.equal(JSON.parse(answer.body.toString()).code, 'upgrade-refused');
+      assert.match(String(answer.headers.get('x-openstack-request-id')), /^req-/);
       assert.equal(upstream.connections.length, 0);
     });
   }

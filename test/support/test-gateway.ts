@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { defaultConfig } from '../../src/config/load.ts';
 import type { WrittenOptions } from '../../src/config/options.ts';
 import { Gateway } from '../../src/gateway.ts';
-import { createLog } from '../../src/log.ts';
+import { createLog, type Log } from '../../src/log.ts';
 import { RawClient } from './raw-client.ts';
 
 const uploadsAnswer = z.object({
@@ -20,7 +20,11 @@ export class TestGateway {
   readonly adminPort: number;
   readonly #clients: RawClient[] = [];
 
-  static async start(upstreamPort: number, changes: WrittenOptions = {}): Promise<TestGateway> {
+  static async start(
+    upstreamPort: number,
+    changes: WrittenOptions = {},
+    log: Log = createLog('silent'),
+  ): Promise<TestGateway> {
     const config = defaultConfig({
       ...changes,
       listen: [{ address: '127.0.0.1:0' }],
@@ -31,7 +35,7 @@ export class TestGateway {
         health: { interval: 0 },
       },
     });
-    const gateway = new Gateway(config, createLog('silent'), 'test');
+    const gateway = new Gateway(config, log, 'test');
     await gateway.start();
     return new TestGateway(gateway);
   }
