@@ -8,6 +8,7 @@ import { type BodyFraming, bodyFraming, uploadLength } from './core/framing.ts';
 import { answeredRequestId, checkHeaders, joinedHeader, requestHeaders } from './core/headers.ts';
 import { hopFields } from './core/hop-fields.ts';
 import { classify, type Operation } from './core/operation.ts';
+import { changingActions } from './core/profile.ts';
 import { hasPassed } from './core/via.ts';
 import { asGatewayError, forward, upstreamOf, type Verdict } from './forward.ts';
 import { type Answer, errorAnswer, relayedAnswer, send } from './http/answer.ts';
@@ -17,6 +18,7 @@ import type { Networks } from './http/networks.ts';
 import type { Passthrough } from './http/passthrough.ts';
 import { requestIdOf } from './http/request-id.ts';
 import type { Identified, Identity } from './identity/identity.ts';
+import type { ImageAccess } from './image-access.ts';
 import type { ImageLookup } from './image-lookup.ts';
 import type { Imports, MeteredImport } from './imports.ts';
 import { type Judgement, judge } from './judgement.ts';
@@ -40,6 +42,7 @@ export interface Services {
   readonly trustedProxies: Networks;
   readonly rateLimits: RateLimits;
   readonly payers: Payers;
+  readonly imageAccess: ImageAccess;
   readonly admission: Admission;
   readonly imports: Imports;
   readonly lane: Lane;
@@ -155,12 +158,8 @@ async function identify(
   const mustPay = isUpload(operation) || (operation.action === 'import' && payers.matter);
   // who reads or deletes is for the API to judge; only who uploads has to pay here, or is counted
   if (!mustPay && !rateLimits.needOwner(client, operation.action)) return { ...classified, who: null };
-  const { headers, peerAddress, request } = client;
-  const [path = ''] = operation.target.split('?');
   try {
-    const who = await identity.identify({ headers, peerAddress, method: request.method ?? '', path });
-    record.user = who.user;
-    record.project = who.project;
+    const who = await whoIs(identity, client, operation, record);
     return { ...classified, who };
   } catch (error) {
     // who is nobody has to be refused by the API, or may do this: versions are looked up without identity
@@ -169,11 +168,43 @@ async function identify(
   }
 }
 
-async function upload(
+async function whoIs(
+  identity: Identity,
+  { headers, peerAddress, request }: Client,
+  operation: Operation,
+  record: AccessRecord,
+): Promise<Identified> {
+  const [path = ''] = operation.target.split('?');
+  const who = await identity.identify({ headers, peerAddress, method: request.method ?? '', path });
+  record.user = who.user;
+  record.project = who.project;
+  return who;
+}
+
+/** One writer for each image, where stored bytes are limited: data comes in when no change of the record is under way. */
+async function upload(services: Services, client: Client, known: Known, record: AccessRecord): Promise<void> {
+  const { image } = known.operation;
+  const waits = image !== null && services.payers.matter;
+  const fill: Fill = { end: waits ? await services.imageAccess.fill(image) : () => {}, kept: false };
+  try {
+    await admitAndForward(services, client, known, record, fill);
+  } finally {
+    if (!fill.kept) fill.end();
+  }
+}
+
+/** The right to bring data into an image. Kept past the request where the API may still be at it. */
+interface Fill {
+  readonly end: () => void;
+  kept: boolean;
+}
+
+async function admitAndForward(
   services: Services,
   client: Client,
   { operation, framing, headers, who, trace }: Known,
   record: AccessRecord,
+  fill: Fill,
 ): Promise<void> {
   const { config, payers, admission, registry, lane } = services;
   if (who === null || operation.image === null) throw new Error('an upload without owner or image');
@@ -232,7 +263,7 @@ async function upload(
     call?.end();
     stopWatch();
     client.onBroken = null;
-    await settle(services, upload, admitted, verdict, caller);
+    await settle(services, { upload, admitted, verdict, caller, fill });
     record.receivedBytes = upload.progress.receivedBytes;
     record.sentBytes = upload.progress.sentBytes;
   }
@@ -266,13 +297,19 @@ function identifyAnswer(client: Client, headers: readonly string[], record: Acce
   else if (answered !== record.requestId) record.upstreamRequestId = answered;
 }
 
+interface Settlement {
+  readonly upload: Upload;
+  readonly admitted: Admitted;
+  /** Null where forwarding itself broke. */
+  readonly verdict: Verdict | null;
+  readonly caller: Caller;
+  readonly fill: Fill;
+}
+
 /** The bytes of an upload find their place, once, and its end is told to whoever waits for it. */
 async function settle(
   { config, resolution, lookup, knownImages, metrics }: Services,
-  upload: Upload,
-  { reservation }: Admitted,
-  verdict: Verdict | null,
-  caller: Caller,
+  { upload, admitted: { reservation }, verdict, caller, fill }: Settlement,
 ): Promise<void> {
   const outcome = verdict?.outcome ?? 'released';
   try {
@@ -283,11 +320,13 @@ async function settle(
     await reservation.settle(outcome, verdict?.storedBytes ?? 0);
     metrics.ledgerOperation('settle', outcome);
     if (outcome !== 'unknown') return;
+    fill.kept = true;
     resolution.begin(reservation, {
       upload,
       caller,
       lookup,
       holdMs: config.upload.unknownHoldMs,
+      onEnd: fill.end,
     });
   } finally {
     upload.end();
@@ -295,8 +334,34 @@ async function settle(
 }
 
 async function pass(services: Services, client: Client, known: Known, record: AccessRecord): Promise<void> {
+  const { operation } = known;
+  const judged = await judge(services.config, client, operation, known.framing);
+  if (judged?.givesAway && services.payers.matter && services.payers.knowsProjects) {
+    services.payers.refuseGift(known.who ?? (await whoIs(services.identity, client, operation, record)));
+  }
+  const changes = changingActions.includes(operation.action) && services.payers.matter;
+  if (operation.image === null || !changes) return await passJudged(services, client, known, judged, record);
+  const endChange = services.imageAccess.change(operation.image);
+  let answered = false;
+  try {
+    await passJudged(services, client, known, judged, record, () => {
+      answered = true;
+    });
+  } finally {
+    endChange(answered);
+  }
+}
+
+/** @param onAnswer called when the API has answered, and so is done with the request. */
+async function passJudged(
+  services: Services,
+  client: Client,
+  known: Known,
+  judged: Judgement | null,
+  record: AccessRecord,
+  onAnswer: () => void = () => {},
+): Promise<void> {
   const { operation, framing, headers, trace } = known;
-  const judged = await judge(services.config, client, operation, framing);
   const streamed = judged === null ? openBody(client, framing, services.config.maxBodyBytes) : null;
   const method = client.request.method ?? '';
   const metered = await meterImport(services, client, known, judged, record);
@@ -310,6 +375,7 @@ async function pass(services: Services, client: Client, known: Known, record: Ac
       client,
       { method, target: operation.target, headers: call.headers, body: judged?.body ?? streamed },
       async (status, answered) => {
+        onAnswer();
         record.status = status;
         call?.answered(status);
         const success = status >= 200 && status < 300;

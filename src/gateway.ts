@@ -29,6 +29,7 @@ import { requestIdOf } from './http/request-id.ts';
 import { refuseUpgrade, Upgrades } from './http/upgrade.ts';
 import { Cloud } from './identity/cloud.ts';
 import type { ServiceAccount } from './identity/service-account.ts';
+import { ImageAccess } from './image-access.ts';
 import { ImageLookup, type Operator } from './image-lookup.ts';
 import { Imports, ImportWatches } from './imports.ts';
 import { StreamLane } from './lanes/stream.ts';
@@ -65,6 +66,7 @@ export class Gateway {
   readonly #knownImages = new KnownImages();
   readonly #resolution: Resolution;
   readonly #importWatches: ImportWatches;
+  readonly #imageAccess = new ImageAccess();
   readonly #metrics: Metrics;
   readonly #listeners: Listener[];
   readonly #admin: AdminServer;
@@ -345,10 +347,11 @@ export class Gateway {
       pseudonym: this.#pseudonym,
       identity,
       payers,
+      imageAccess: this.#imageAccess,
       trustedProxies: new Networks(config.trustedProxies),
       rateLimits: this.#rateLimits,
       admission,
-      imports: new Imports(ask, lookup, admission, this.#knownImages, this.#importWatches),
+      imports: new Imports(ask, lookup, admission, this.#knownImages, this.#importWatches, this.#imageAccess),
       lane: new StreamLane(),
       registry: this.#registry,
       passthrough,

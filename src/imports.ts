@@ -2,11 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { Admission } from './admission.ts';
 import type { Config } from './config/config.ts';
+import { GatewayError } from './core/errors.ts';
 import { copiesAdded } from './core/import-copies.ts';
 import type { ImportRequest } from './core/import-request.ts';
 import type { Owner } from './core/owner.ts';
 import { upstreamOf } from './forward.ts';
 import { type Fetched, parsedJson } from './http/ask.ts';
+import type { ImageAccess } from './image-access.ts';
 import type { ImageLookup } from './image-lookup.ts';
 import type { Reservation } from './ledger/ledger.ts';
 import type { Log } from './log.ts';
@@ -49,6 +51,7 @@ export class Imports {
   readonly #admission: Admission;
   readonly #knownImages: KnownImages;
   readonly #watches: ImportWatches;
+  readonly #access: ImageAccess;
 
   constructor(
     ask: (target: string, caller: Caller) => Promise<Fetched>,
@@ -56,7 +59,9 @@ export class Imports {
     admission: Admission,
     knownImages: KnownImages,
     watches: ImportWatches,
+    access: ImageAccess,
   ) {
+    this.#access = access;
     this.#ask = ask;
     this.#lookup = lookup;
     this.#admission = admission;
@@ -83,6 +88,8 @@ export class Imports {
           upstream: upstreamOf(config).host,
           lookup: this.#lookup,
           holdMs: config.upload.unknownHoldMs,
+          // while the API brings in data nobody changes the record
+          onEnd: this.#access.fillNow(call.image),
         });
       },
       refused: async () => reservation?.settle('released', 0),
@@ -92,7 +99,12 @@ export class Imports {
   async #addedBytes({ image, imported, caller }: ImportCall): Promise<number> {
     const looked = await this.#lookup.record(image, caller);
     // the API will say what is wrong with such a call, and adds nothing
-    if ('answer' in looked || looked.image.sizeBytes === null) return 0;
+    if ('answer' in looked) return 0;
+    if (looked.image.sizeBytes === null) {
+      if (imported.method !== 'glance-direct' || looked.image.status !== 'uploading') return 0;
+      // Glance would begin, and store what is there in as many copies as are asked for
+      throw new GatewayError('image-busy', 'The data is not staged to its end.');
+    }
     const { sizeBytes, stores } = looked.image;
     const writable = imported.allStores ? await this.#writableStores(caller) : 1;
     return sizeBytes * copiesAdded(imported, stores, writable);
@@ -114,8 +126,10 @@ interface Watched {
   readonly reservation: Reservation | null;
   readonly upstream: string;
   readonly lookup: ImageLookup;
-  /** Given up after this long; 0 = never. */
+  /** Given up after this long without a word of the API about the image; 0 = never. */
   readonly holdMs: number;
+  /** Called once, when the import has ended or is watched no longer. */
+  readonly onEnd: () => void;
 }
 
 /** Imports under way, each looked at from time to time until it has ended. */
@@ -157,6 +171,7 @@ export class ImportWatches {
     const release = watched.lookup.hold();
     void this.#watch(watched, stop.signal).finally(() => {
       this.#watching.delete(watched.id);
+      watched.onEnd();
       release();
     });
   }

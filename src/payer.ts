@@ -33,6 +33,24 @@ export class Payers {
   }
 
   /**
+   * Whether the caller may give an image to another project, which then pays.
+   * @throws GatewayError `owner-fixed`
+   */
+  refuseGift({ roles }: Identified): void {
+    const { adminRoles } = this.#options;
+    if (roles.some((role) => adminRoles.includes(role))) return;
+    throw new GatewayError(
+      'owner-fixed',
+      `Who gives an image away needs one of the roles ${adminRoles.join(', ')}.`,
+    );
+  }
+
+  /** False where everybody is one owner. */
+  get knowsProjects(): boolean {
+    return this.#options.knowsProjects;
+  }
+
+  /**
    * Looks the image up, where that can matter. `answer` is the API's word that the caller has no such image.
    * @throws GatewayError `image-foreign`, `owner-missing`, `usage-unavailable`.
    */

@@ -15,8 +15,10 @@ export interface UnknownOutcome {
   readonly upload: Upload;
   readonly caller: Caller;
   readonly lookup: ImageLookup;
-  /** Given up after this long; 0 = never. */
+  /** Given up after this long without a word of the API about the image; 0 = never. */
   readonly holdMs: number;
+  /** Called once, when the outcome is known or is waited for no longer. */
+  readonly onEnd: () => void;
 }
 
 interface Pending {
@@ -60,6 +62,7 @@ export class Resolution {
     const release = unknown.lookup.hold();
     void this.#resolve(pending).finally(() => {
       this.#pending.delete(unknown.upload.id);
+      unknown.onEnd();
       release();
     });
   }

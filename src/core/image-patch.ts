@@ -5,17 +5,17 @@ import { isJsonObject, member } from './json-body.ts';
 const pointerKeys = ['path', 'from', 'add', 'replace', 'remove', 'move', 'copy', 'test'];
 
 /**
- * True if a patch of an image touches its locations, as laxly as anybody could read it: as a list of changes or one
+ * True if a patch of an image touches this member, as laxly as anybody could read it: as a list of changes or one
  * alone, with further slashes, blanks and escapes in the pointer. A change of the image as a whole counts too.
  */
-export function touchesLocations(patch: unknown): boolean {
+export function touches(patch: unknown, name: 'locations' | 'owner'): boolean {
   const changes: readonly unknown[] = Array.isArray(patch) ? patch : [patch];
   return changes.some(
-    (change) => isJsonObject(change) && pointerKeys.some((key) => pointsToLocations(member(change, key))),
+    (change) => isJsonObject(change) && pointerKeys.some((key) => pointsTo(member(change, key), name)),
   );
 }
 
-function pointsToLocations(pointer: unknown): boolean {
+function pointsTo(pointer: unknown, name: string): boolean {
   if (typeof pointer !== 'string') return false;
   // RFC 6901 §4: ~1 first, then ~0
   const plain = pointer.replaceAll('~1', '/').replaceAll('~0', '~');
@@ -23,7 +23,7 @@ function pointsToLocations(pointer: unknown): boolean {
     .split('/')
     .map((step) => step.replaceAll(blanks, ''))
     .filter((step) => step !== '');
-  return first === undefined || first === 'locations';
+  return first === undefined || first === name;
 }
 
 // Glance strips each step of blanks, and Python takes some control characters for blanks. All of them go, at the

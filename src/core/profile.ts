@@ -1,7 +1,8 @@
 /**
  * What a route means to the gateway.
  * `upload` and `stage` are metered; `delete` cancels the uploads of its image; `import`, `update`, `locations` and
- * `task` may bring in data that goes round the gateway, so their bodies are judged; `forbid` is refused;
+ * `task` may bring in data that goes round the gateway, so their bodies are judged; `change` changes an image's record,
+ * as `import`, `update` and `locations` do, and waits its turn where stored bytes are limited; `forbid` is refused;
  * the others are passed through and named in logs and metrics.
  */
 export const actions = [
@@ -11,6 +12,7 @@ export const actions = [
   'update',
   'locations',
   'task',
+  'change',
   'delete',
   'download',
   'create',
@@ -21,7 +23,18 @@ export const actions = [
 export type Action = (typeof actions)[number];
 
 /** Actions whose image must be known: their routes have `{image}`, and take it in its canonical form only. */
-export const imageActions: readonly Action[] = ['upload', 'stage', 'import', 'update', 'locations', 'delete'];
+export const imageActions: readonly Action[] = [
+  'upload',
+  'stage',
+  'import',
+  'update',
+  'locations',
+  'change',
+  'delete',
+];
+
+/** Actions after which the API saves the record of the image. */
+export const changingActions: readonly Action[] = ['import', 'update', 'locations', 'change'];
 
 /** Actions that the gateway acts upon itself, and so may meet under their one canonical path only. */
 export const guardedActions: readonly Action[] = [...imageActions, 'task', 'forbid'];

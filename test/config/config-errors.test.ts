@@ -277,11 +277,11 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     ['rate_limits: [{ action: any, per: address, requests: 1, interval: 1ms }]'],
     [
       'rate_limits: [{ action: creat, per: project, requests: 1, interval: 1s }]',
-      '1:25: rate_limits[0].action: expected one of any, upload, stage, import, update, locations, task, delete, download, create, pass, got "creat"; did you mean "create"?',
+      '1:25: rate_limits[0].action: expected one of any, upload, stage, import, update, locations, task, change, delete, download, create, pass, got "creat"; did you mean "create"?',
     ],
     [
       'rate_limits: [{ action: forbid, per: users, requests: 0, interval: 0 }]',
-      '1:25: rate_limits[0].action: expected one of any, upload, stage, import, update, locations, task, delete, download, create, pass, got "forbid"',
+      '1:25: rate_limits[0].action: expected one of any, upload, stage, import, update, locations, task, change, delete, download, create, pass, got "forbid"',
       '1:38: rate_limits[0].per: expected one of project, user, address, got "users"; did you mean "user"?',
       '1:55: rate_limits[0].requests: expected a whole number of 1 or more, got 0',
       `1:68: rate_limits[0].interval: ${durationExpected.replace('duration', 'duration above 0')}, got 0`,

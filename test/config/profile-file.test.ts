@@ -45,7 +45,7 @@ const cases: Readonly<Record<string, readonly string[]>> = {
     '5:26: routes[1].path: PUT with this path is already routes[0]',
   ],
   [`${upload}  - { method: "*", path: "/i/{image}", action: uplod }`]: [
-    '5:48: routes[1].action: expected one of upload, stage, import, update, locations, task, delete, download, create, forbid, pass, got "uplod"; did you mean "upload"?',
+    '5:48: routes[1].action: expected one of upload, stage, import, update, locations, task, change, delete, download, create, forbid, pass, got "uplod"; did you mean "upload"?',
   ],
   [`${upload}success: [204, 404]`]: ['5:16: success[1]: expected a whole number from 200 to 299, got 404'],
   [`${upload}success: [199, 200, 299, 300]`]: [

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { touchesLocations } from '../../src/core/image-patch.ts';
+import { touches } from '../../src/core/image-patch.ts';
+
+const touchesLocations = (patch: unknown): boolean => touches(patch, 'locations');
 
 describe('a patch of an image', () => {
   const pointers = [

@@ -10,6 +10,8 @@ import { ScriptedUpstream } from '../support/scripted-upstream.ts';
 import { TestGateway } from '../support/test-gateway.ts';
 
 const image = '/v2/images/71c675ab-d94f-49cd-a114-e12490b328d9';
+/** Each way has an image of its own: while one is imported it is not changed in another way. */
+const another = (n: number): string => image.replace(/.$/, String(n));
 type Quota = NonNullable<WrittenOptions['quota']>;
 const total: Quota = { limits: [{ per: 'project', total: '1GiB' }] };
 const by = (name: string): string => JSON.stringify({ method: { name } });
@@ -17,12 +19,12 @@ const patch = (path: string): string => JSON.stringify([{ op: 'add', path, value
 
 /** Each way by which data can go round the gateway: its key under `import`, and a request that takes it. */
 const ways = {
-  glance_direct: ['POST', `${image}/import`, by('glance-direct')],
-  web_download: ['POST', `${image}/import`, by('web-download')],
-  copy_image: ['POST', `${image}/import`, by('copy-image')],
-  glance_download: ['POST', `${image}/import`, by('glance-download')],
+  glance_direct: ['POST', `${another(1)}/import`, by('glance-direct')],
+  web_download: ['POST', `${another(2)}/import`, by('web-download')],
+  copy_image: ['POST', `${another(3)}/import`, by('copy-image')],
+  glance_download: ['POST', `${another(4)}/import`, by('glance-download')],
   tasks: ['POST', '/v2/tasks', '{"type":"import"}'],
-  locations: ['POST', `${image}/locations`, '{"url":"http://h/x"}'],
+  locations: ['POST', `${another(5)}/locations`, '{"url":"http://h/x"}'],
 } as const;
 type Way = keyof typeof ways;
 const keys: readonly Way[] = [
