@@ -15,7 +15,8 @@ const questionsAtOnce = 8;
 
 /**
  * How often both lists are read when nothing is known of a project: an owner who hides and shows an image all the time must
- * hit seven gaps between eight lists to keep it out of sight. After the first time only what changed lately is listed.
+ * hit seven gaps between eight lists to keep it out of sight. From the second round on only what changed lately is
+ * listed.
  */
 const firstRounds = 4;
 /** How lately: more than the clocks of the API and the gateway can differ. */

@@ -53,15 +53,18 @@ describe(`${count} deletes at random moments of small uploads, ${concurrency} at
       ...{ origin, owner, imageId },
       ...(known ? { contentLength: pieces * pieceBytes } : {}),
     });
-    const uploading = (async () => {
+    const sending = (async () => {
       for (let i = 0; i < pieces && upload.answered === null; i += 1) {
         await upload.send(pieceBytes);
         await sleep(Math.random() * 30);
       }
-      return await upload.finish();
     })();
-    // most of them in the middle of the upload, the others at any moment from before it on
-    if (Math.random() < 0.8) await eventually(() => tap.seen('PUT', imageId).length > 0);
+    const uploading = sending.then(() => upload.finish());
+    // at any moment, from before the upload is at Glance to after it is stored: most in the middle of it, some about its end
+    const moment = Math.random();
+    if (moment > 0.15) await eventually(() => tap.seen('PUT', imageId).length > 0);
+    if (moment > 0.75) await sending;
+    if (moment > 0.9) await uploading;
     await sleep(Math.random() * pieces * 30);
     assert.equal(await deleteImage(origin, owner, imageId), 204);
     const deletedMs = performance.now();
