@@ -2,6 +2,7 @@ import type { Config } from './config/config.ts';
 import type { Ending, Outcome } from './core/endings.ts';
 import { GatewayError } from './core/errors.ts';
 import type { Client } from './http/client.ts';
+import { probeClient } from './http/client-probe.ts';
 import { type UpstreamAnswer, UpstreamLeg } from './http/upstream.ts';
 import type { Carried, Lane } from './lanes/lane.ts';
 import type { Upload } from './registry.ts';
@@ -131,8 +132,9 @@ function framing(declaredBytes: number | null): string[] {
     : ['Content-Length', String(declaredBytes)];
 }
 
-/** While the lane does not read yet, nobody else would notice. After the whole body it does not matter any more. */
-function abortWhenClientLeaves({ request, socket }: Client, upload: Upload): () => void {
+/** While the lane does not read, nobody else would notice. After the whole body it does not matter any more. */
+function abortWhenClientLeaves(client: Client, upload: Upload): () => void {
+  const { request, socket } = client;
   const onClose = (): void => {
     if (request.complete) return;
     const detail = `The connection closed after ${upload.progress.receivedBytes} bytes of the body.`;
@@ -140,5 +142,9 @@ function abortWhenClientLeaves({ request, socket }: Client, upload: Upload): () 
   };
   if (socket.destroyed) onClose();
   socket.once('close', onClose);
-  return () => socket.off('close', onClose);
+  const stopProbing = probeClient(client);
+  return () => {
+    stopProbing();
+    socket.off('close', onClose);
+  };
 }
