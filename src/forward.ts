@@ -74,10 +74,8 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
     });
     if (bodySent()) leg.markBodySent();
     const answer = await leg.answer(config.upstream.responseTimeoutMs, upload.signal);
-    const stored = config.api.success.includes(answer.status);
     return {
-      ending: stored ? 'stored' : 'refused',
-      outcome: stored ? 'stored' : 'released',
+      ...afterAnswer(answer.status, config.api.success, bodySent()),
       // a success that came before the body's end says that all of it is stored: nobody knows better
       storedBytes: bodySent() ? progress.sentBytes : upload.reservedBytes,
       told: answer,
@@ -113,6 +111,21 @@ export function asGatewayError(thrown: unknown): GatewayError {
   return new GatewayError('internal', 'This is a defect of the gateway, and is in its log.', {
     cause: thrown,
   });
+}
+
+/**
+ * An API that has all of the body, and then fails or claims some other success than the profile knows, may well have
+ * stored it. One that refuses has not.
+ */
+function afterAnswer(
+  status: number,
+  success: readonly number[],
+  bodySent: boolean,
+): { ending: Ending; outcome: Outcome } {
+  if (success.includes(status)) return { ending: 'stored', outcome: 'stored' };
+  const refused = status >= 300 && status < 500;
+  if (!bodySent || refused) return { ending: 'refused', outcome: 'released' };
+  return { ending: 'unknown', outcome: 'unknown' };
 }
 
 /**

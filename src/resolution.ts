@@ -8,7 +8,7 @@ const firstWaitMs = 250;
 const longestWaitMs = 60_000;
 
 /**
- * Uploads that are over without anybody knowing how: the upstream vanished after the last byte. Their bytes stay counted
+ * Uploads that are over without anybody knowing how: the upstream vanished or failed after the last byte. Their bytes stay counted
  * until the image says which it was, or for `holdMs`.
  */
 export class Resolution {
