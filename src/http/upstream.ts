@@ -2,6 +2,7 @@ import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { Socket } from 'node:net';
 import { GatewayError } from '../core/errors.ts';
 import { KiB, MiB } from '../core/units.ts';
+import { checkStatus } from './upstream-error.ts';
 
 /** The most of an answer to an upload that is relayed. Glance's largest is a few hundred bytes. */
 const mostAnswerBytes = MiB;
@@ -233,6 +234,14 @@ function receive(sent: ClientRequest): Promise<UpstreamAnswer> {
     });
     sent.once('response', (response: IncomingMessage) => {
       begun = true;
+      const { statusCode = 0 } = response;
+      try {
+        checkStatus(statusCode);
+      } catch (error) {
+        reject(error);
+        response.destroy();
+        return;
+      }
       const pieces: Buffer[] = [];
       let bytes = 0;
       response.on('data', (piece: Buffer) => {
@@ -248,7 +257,7 @@ function receive(sent: ClientRequest): Promise<UpstreamAnswer> {
       response.on('close', () => lost());
       response.on('end', () =>
         resolve({
-          status: response.statusCode ?? 502,
+          status: statusCode,
           headers: response.rawHeaders,
           body: Buffer.concat(pieces),
         }),
