@@ -2,6 +2,7 @@ import type { Config } from './config/config.ts';
 import type { Ending, Outcome } from './core/endings.ts';
 import { GatewayError } from './core/errors.ts';
 import type { Client } from './http/client.ts';
+import { probeClient } from './http/client-probe.ts';
 import { type UpstreamAnswer, UpstreamLeg } from './http/upstream.ts';
 import type { Carried, Lane } from './lanes/lane.ts';
 import type { Upload } from './registry.ts';
@@ -73,10 +74,8 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
     });
     if (bodySent()) leg.markBodySent();
     const answer = await leg.answer(config.upstream.responseTimeoutMs, upload.signal);
-    const stored = config.api.success.includes(answer.status);
     return {
-      ending: stored ? 'stored' : 'refused',
-      outcome: stored ? 'stored' : 'released',
+      ...afterAnswer(answer.status, config.api.success, bodySent()),
       // a success that came before the body's end says that all of it is stored: nobody knows better
       storedBytes: bodySent() ? progress.sentBytes : upload.reservedBytes,
       told: answer,
@@ -115,6 +114,21 @@ export function asGatewayError(thrown: unknown): GatewayError {
 }
 
 /**
+ * An API that has all of the body, and then fails or claims some other success than the profile knows, may well have
+ * stored it. One that refuses has not.
+ */
+function afterAnswer(
+  status: number,
+  success: readonly number[],
+  bodySent: boolean,
+): { ending: Ending; outcome: Outcome } {
+  if (success.includes(status)) return { ending: 'stored', outcome: 'stored' };
+  const refused = status >= 300 && status < 500;
+  if (!bodySent || refused) return { ending: 'refused', outcome: 'released' };
+  return { ending: 'unknown', outcome: 'unknown' };
+}
+
+/**
  * A body that was not sent to its end cannot have been stored. One that was may have been, whatever went wrong
  * afterwards: unless the image is gone, only the API knows.
  */
@@ -131,8 +145,9 @@ function framing(declaredBytes: number | null): string[] {
     : ['Content-Length', String(declaredBytes)];
 }
 
-/** While the lane does not read yet, nobody else would notice. After the whole body it does not matter any more. */
-function abortWhenClientLeaves({ request, socket }: Client, upload: Upload): () => void {
+/** While the lane does not read, nobody else would notice. After the whole body it does not matter any more. */
+function abortWhenClientLeaves(client: Client, upload: Upload): () => void {
+  const { request, socket } = client;
   const onClose = (): void => {
     if (request.complete) return;
     const detail = `The connection closed after ${upload.progress.receivedBytes} bytes of the body.`;
@@ -140,5 +155,9 @@ function abortWhenClientLeaves({ request, socket }: Client, upload: Upload): () 
   };
   if (socket.destroyed) onClose();
   socket.once('close', onClose);
-  return () => socket.off('close', onClose);
+  const stopProbing = probeClient(client);
+  return () => {
+    stopProbing();
+    socket.off('close', onClose);
+  };
 }

@@ -28,8 +28,8 @@ interface Pending {
 }
 
 /**
- * Uploads that are over without anybody knowing how: the upstream vanished after the last byte. Their bytes stay counted
- * until the image says which it was, for `holdMs`, or until an operator gives them up.
+ * Uploads that are over without anybody knowing how: the upstream vanished or failed after the last byte. Their bytes stay
+ * counted until the image says which it was, for `holdMs`, or until an operator gives them up.
  */
 export class Resolution {
   readonly #log: Log;

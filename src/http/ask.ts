@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici';
 import { GatewayError } from '../core/errors.ts';
 import { MiB } from '../core/units.ts';
-import { upstreamError } from './upstream-error.ts';
+import { checkStatus, upstreamError } from './upstream-error.ts';
 
 /** A request of the gateway's own. */
 export interface Question {
@@ -38,6 +38,7 @@ export async function ask(dispatcher: Dispatcher, question: Question): Promise<F
       headers: [...headers],
       body,
       responseHeaders: 'raw',
+      onInfo: (info) => checkStatus(info.statusCode),
       ...(timeoutMs > 0 && { signal: AbortSignal.timeout(timeoutMs) }),
     });
     const pieces: Buffer[] = [];
@@ -48,6 +49,7 @@ export async function ask(dispatcher: Dispatcher, question: Question): Promise<F
         throw new GatewayError('upstream-invalid', 'The answer of the API is too long.');
       pieces.push(piece);
     }
+    checkStatus(answer.statusCode);
     return { status: answer.statusCode, headers: rawList(answer.headers), body: Buffer.concat(pieces) };
   } catch (error) {
     throw upstreamError(error);

@@ -5,7 +5,7 @@ import { KiB } from '../core/units.ts';
 import { ask, type Fetched, rawList } from './ask.ts';
 import type { Client } from './client.ts';
 import type { ClientBody } from './client-body.ts';
-import { upstreamError } from './upstream-error.ts';
+import { checkStatus, upstreamError } from './upstream-error.ts';
 
 export interface PassthroughOptions {
   readonly origin: URL;
@@ -121,7 +121,15 @@ export class Passthrough {
         body: sentBody,
         signal,
         responseHeaders: 'raw',
+        // to undici whatever is below 200 is no answer yet
+        onInfo: (info) => checkStatus(info.statusCode),
       });
+      try {
+        checkStatus(statusCode);
+      } catch (error) {
+        body.on('error', () => {}).destroy();
+        throw error;
+      }
       return { statusCode, headers: rawList(received), body };
     } catch (error) {
       throw upstreamError(error);

@@ -37,3 +37,14 @@ export function upstreamError(error: unknown): GatewayError {
     }
   }
 }
+
+/**
+ * RFC 9110 §15: a status is 100 to 599. Parsers let other numbers of three digits through, and Node cannot send all of them.
+ * @throws GatewayError `upstream-invalid`, the upload then having ended as `upstream-lost`.
+ */
+export function checkStatus(status: number): void {
+  if (status >= 100 && status <= 599) return;
+  throw new GatewayError('upstream-invalid', 'The answer of the API has a status that does not exist.', {
+    ending: 'upstream-lost',
+  });
+}

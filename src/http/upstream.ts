@@ -2,6 +2,7 @@ import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { Socket } from 'node:net';
 import { GatewayError } from '../core/errors.ts';
 import { KiB, MiB } from '../core/units.ts';
+import { checkStatus } from './upstream-error.ts';
 
 /** The most of an answer to an upload that is relayed. Glance's largest is a few hundred bytes. */
 const mostAnswerBytes = MiB;
@@ -17,17 +18,27 @@ export interface UpstreamAnswer {
 }
 
 /**
- * A socket that a failed write does not destroy at once. Node would close it, and with it throw away
- * an answer that may already lie in the kernel: the 413 of a server that refused and hung up while
- * the body was still flowing. Reading goes on until the peer's end, or for `lastWordMs`.
+ * A socket that a failed write does not close. Node would close it, and throw away what comes in from then on: the 413 of a
+ * server that refused and hung up while the body was still flowing, which lies in the kernel and can be read there even
+ * after a reset. So the stream is never told: it waits for the failed write for ever, and writes nothing more.
+ * Reading goes on until the peer's end, or for `lastWordMs`.
+ *
+ * Keeping `destroy` from closing would not do: to a stream that knows of an error, `push` adds nothing.
  */
 class UploadSocket extends Socket {
   /** The whole body is with the kernel: from here on an ordinary close says nothing wrong. */
   bodySent = false;
-  #writeFailed = false;
 
   constructor() {
     super({ allowHalfOpen: true });
+  }
+
+  override _write(chunk: unknown, encoding: BufferEncoding, callback: WriteCallback): void {
+    super._write(chunk, encoding, this.#unlessFailed(callback));
+  }
+
+  override _writev(chunks: { chunk: unknown; encoding: BufferEncoding }[], callback: WriteCallback): void {
+    super._writev?.(chunks, this.#unlessFailed(callback));
   }
 
   // Node ends its side when an answer is whole or the peer has ended its own. A connection that has begun to end can no
@@ -41,19 +52,18 @@ class UploadSocket extends Socket {
     else this.resetAndDestroy();
   }
 
-  override destroy(error?: Error): this {
-    if (error === undefined || this.#writeFailed || !isWriteError(error)) return super.destroy(error);
-    this.#writeFailed = true;
-    this.emit('write-failed');
-    const giveUp = setTimeout(() => super.destroy(error), lastWordMs);
-    this.once('close', () => clearTimeout(giveUp));
-    return this;
+  #unlessFailed(callback: WriteCallback): WriteCallback {
+    return (error) => {
+      if (error == null) return callback();
+      if (this.destroyed) return callback(error);
+      this.emit('write-failed');
+      const giveUp = setTimeout(() => this.destroy(error), lastWordMs);
+      this.once('close', () => clearTimeout(giveUp));
+    };
   }
 }
 
-function isWriteError(error: Error): boolean {
-  return 'syscall' in error && (error.syscall === 'write' || error.syscall === 'writev');
-}
+type WriteCallback = (error?: Error | null) => void;
 
 export interface LegOptions {
   readonly origin: URL;
@@ -224,6 +234,14 @@ function receive(sent: ClientRequest): Promise<UpstreamAnswer> {
     });
     sent.once('response', (response: IncomingMessage) => {
       begun = true;
+      const { statusCode = 0 } = response;
+      try {
+        checkStatus(statusCode);
+      } catch (error) {
+        reject(error);
+        response.destroy();
+        return;
+      }
       const pieces: Buffer[] = [];
       let bytes = 0;
       response.on('data', (piece: Buffer) => {
@@ -239,7 +257,7 @@ function receive(sent: ClientRequest): Promise<UpstreamAnswer> {
       response.on('close', () => lost());
       response.on('end', () =>
         resolve({
-          status: response.statusCode ?? 502,
+          status: statusCode,
           headers: response.rawHeaders,
           body: Buffer.concat(pieces),
         }),

@@ -206,10 +206,14 @@ class Carriage {
     }
   }
 
-  /** Node emits no `drain` for a write that it never refused: its callback tells when it has left. */
+  /**
+   * Node emits no `drain` for a write that it never refused: its callback tells when it has left. The upstream is waited for
+   * all the same: it may have stopped reading just here.
+   */
   #whenFlushed(): void {
     const { upstream } = this.#passage;
     if (upstream.writableLength === 0) return this.#finish('sent');
+    this.#blockedSinceMs = performance.now();
     upstream.write('', (error) => {
       if (!error) this.#finish('sent');
     });

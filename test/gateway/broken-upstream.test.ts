@@ -52,6 +52,16 @@ const brokenAnswers: readonly (readonly [string, number, string, Script])[] = [
     },
   ],
   ['silence', 504, 'upstream-timeout', () => {}],
+  ...['000', '099', '600', '999'].map((status): [string, number, string, Script] => [
+    `the status ${status}`,
+    502,
+    'upstream-invalid',
+    async (connection) => {
+      await connection.bodyComplete();
+      connection.answer(`${status} Whatever\r\nConnection: close`, 'what it says');
+      connection.end();
+    },
+  ]),
 ];
 
 describe('an upstream that is broken', () => {
@@ -149,6 +159,14 @@ describe('an upstream that is broken', () => {
       await nothingLeaked();
     });
   }
+
+  it('the status 599, the last there is, is relayed', async () => {
+    await start((connection) => connection.answer('599 Whatever\r\nConnection: close', 'what it says'));
+    const client = await sluice.client();
+    await client.request(...list);
+    assert.equal((await client.response()).status, 599);
+    await nothingLeaked();
+  });
 
   it('an answer that breaks off breaks off for the client of a GET too', async () => {
     await start((connection) => {

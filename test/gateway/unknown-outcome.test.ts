@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { eventually } from '../support/eventually.ts';
-import { ScriptedUpstream } from '../support/scripted-upstream.ts';
+import { ScriptedUpstream, type UpstreamConnection } from '../support/scripted-upstream.ts';
 import { TestGateway, uploadHead } from '../support/test-gateway.ts';
 
 describe('an upload whose upstream vanishes after the last byte', () => {
@@ -44,4 +44,76 @@ describe('an upload whose upstream vanishes after the last byte', () => {
       }
     });
   }
+});
+
+/** An upload of 60 bytes to an API that has one answer for uploads, and says of their image what `image.status` is. */
+async function afterUpload(
+  answer: string,
+  bytes: number,
+  check: (sluice: TestGateway, image: { status: string }, status: number) => Promise<void>,
+): Promise<void> {
+  const image = { status: 'saving' };
+  const upstream = await ScriptedUpstream.start(async (connection: UpstreamConnection) => {
+    if (connection.head.startsWith('PUT')) {
+      await connection.received(bytes);
+      connection.answer(answer, 'what the API says');
+    } else {
+      connection.answer('200 OK\r\nConnection: close', JSON.stringify({ ...image, size: null }));
+      connection.end();
+    }
+  });
+  const sluice = await TestGateway.start(upstream.port, {
+    quota: { limits: [{ per: 'user', saving: 100 }], usage: { source: 'none' } },
+    upload: { watch_interval: 0 },
+  });
+  try {
+    const client = await sluice.client();
+    await client.request(...uploadHead(randomUUID(), 'Content-Length: 60'));
+    await client.write(Buffer.alloc(bytes));
+    const { status, body } = await client.response();
+    assert.equal(body.toString(), 'what the API says');
+    assert.equal(sluice.gateway.uploadsUnderWay, 0);
+    await check(sluice, image, status);
+  } finally {
+    await sluice.stop();
+    await upstream.stop();
+  }
+}
+
+describe('an upload that the API answers after its last byte', () => {
+  for (const [status, answer] of [
+    [500, '500 Internal Server Error'],
+    [502, '502 Bad Gateway'],
+    [599, '599 Whatever'],
+    [202, '202 Accepted'],
+    [299, '299 Whatever'],
+  ] as const) {
+    for (const becomes of ['queued', 'active']) {
+      it(`with ${status} stays counted until its image is ${becomes}, and the client reads ${status}`, () =>
+        afterUpload(answer, 60, async (sluice, image, told) => {
+          assert.equal(told, status);
+          assert.equal(sluice.gateway.savingBytes, 60);
+          const metrics = await (await fetch(`http://127.0.0.1:${sluice.adminPort}/metrics`)).text();
+          assert.equal(metrics.includes('sluice_uploads_total{ending="unknown"} 1\n'), true);
+          image.status = becomes;
+          await eventually(() => assert.equal(sluice.gateway.savingBytes, 0), 'the image has said it');
+        }));
+    }
+  }
+
+  for (const answer of [
+    '400 Bad Request',
+    '409 Conflict',
+    '413 Too Large',
+    '499 Whatever',
+    '303 See Other',
+  ]) {
+    it(`with ${answer} gives its bytes back at once`, () =>
+      afterUpload(answer, 60, async (sluice) => assert.equal(sluice.gateway.savingBytes, 0)));
+  }
+
+  it('with 500 before its last byte gives its bytes back at once: a cut body is not stored', () =>
+    afterUpload('500 Internal Server Error', 59, async (sluice) =>
+      assert.equal(sluice.gateway.savingBytes, 0),
+    ));
 });

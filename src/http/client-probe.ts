@@ -1,0 +1,25 @@
+import type { Client } from './client.ts';
+
+/** Between two looks at a client. One look takes less than a microsecond (measured, Node 20 and 24). */
+const intervalMs = 50;
+
+const nothing = Buffer.alloc(0);
+
+/**
+ * Looks, while nobody reads the body, whether the client has reset its connection, and ends the socket if so. Without
+ * that nobody would know: a socket that is not read is not watched by Node either.
+ *
+ * The look is a write of no bytes: to a connection that was reset the kernel refuses even that, and to any other nothing is
+ * sent. An orderly end (FIN) behind unread bytes cannot be seen so; it is met when they are read. Nor can anything
+ * be on a unix socket.
+ * @returns stops looking.
+ */
+export function probeClient({ request, socket }: Client): () => void {
+  const look = (): void => {
+    if (request.readableFlowing !== true && !request.complete && socket.writableLength === 0) {
+      socket.write(nothing);
+    }
+  };
+  const timer = setInterval(look, intervalMs);
+  return () => clearInterval(timer);
+}
