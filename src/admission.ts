@@ -65,6 +65,9 @@ export class Admission {
     return {
       reservation,
       growByChunk: async () => {
+        // hours may have passed: what was stored by another way meanwhile counts. But an upload that runs does not end
+        // because the API cannot be asked, or because its token has expired: then the older reading stands
+        await this.#ensureReadings(charges, request, quota).catch(() => {});
         await this.#decide(quota.mode, charges, request, 'grow', (enforce) =>
           reservation.grow(upload.chunkBytes, 1, enforce),
         );

@@ -326,6 +326,7 @@ async function settle(
       caller,
       lookup,
       holdMs: config.upload.unknownHoldMs,
+      confirmMs: config.upload.unknownConfirmMs,
       onEnd: fill.end,
     });
   } finally {

@@ -4,7 +4,8 @@ import type { StatusLookup } from './core/profile.ts';
 import { type Fetched, parsedJson } from './http/ask.ts';
 import type { Caller } from './usage/usage.ts';
 
-export type ImageState = 'stored' | 'not-stored' | 'gone' | 'undecided';
+/** `running`: data may still come in. `undecided`: the API cannot be asked, or says what nobody understands. */
+export type ImageState = 'stored' | 'not-stored' | 'gone' | 'running' | 'undecided';
 
 /** What the API says about an image, as far as a gateway needs it. */
 export interface ImageRecord {
@@ -90,7 +91,7 @@ export class ImageLookup {
     };
   }
 
-  /** `undecided` also when the API cannot be asked or says what nobody understands. Never throws. */
+  /** Never throws. */
   async state(image: string, caller: Caller): Promise<ImageState> {
     try {
       const looked = await this.record(image, caller);
@@ -102,8 +103,8 @@ export class ImageLookup {
     }
   }
 
-  /** What became of an import; `running` also when the API cannot be asked. Never throws. */
-  async importState(image: string, caller: Caller): Promise<'running' | 'ended' | 'gone'> {
+  /** What became of an import. Never throws. */
+  async importState(image: string, caller: Caller): Promise<'running' | 'ended' | 'gone' | 'undecided'> {
     try {
       let looked = await this.record(image, caller);
       let believed = true;
@@ -112,9 +113,9 @@ export class ImageLookup {
         believed = await this.#operator.seesEverything();
       }
       if ('image' in looked) return looked.image.importing ? 'running' : 'ended';
-      return believed && isGone(looked.answer) ? 'gone' : 'running';
+      return believed && isGone(looked.answer) ? 'gone' : 'undecided';
     } catch {
-      return 'running';
+      return 'undecided';
     }
   }
 
@@ -131,7 +132,7 @@ export class ImageLookup {
     if (this.#status?.stored.includes(status)) return 'stored';
     if (this.#status?.notStored.includes(status)) return 'not-stored';
     // a staged image stays `uploading`; its size is set when its data is whole (glance.md §1.3)
-    return sizeBytes === null ? 'undecided' : 'stored';
+    return sizeBytes === null ? 'running' : 'stored';
   }
 }
 

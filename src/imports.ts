@@ -197,20 +197,26 @@ export class ImportWatches {
   }
 
   async #watch(watched: Watched, stop: AbortSignal): Promise<void> {
-    const beganMs = performance.now();
+    let heardMs = performance.now();
     for (let waitMs = firstWaitMs; ; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
       await pause(waitMs, stop);
       if (stop.aborted) return;
       const state = await watched.lookup.importState(watched.call.image, watched.call.caller);
-      if (stop.aborted || (await this.#ended(watched, state, performance.now() - beganMs))) return;
+      if (state !== 'undecided') heardMs = performance.now();
+      if (stop.aborted || (await this.#ended(watched, state, performance.now() - heardMs))) return;
     }
   }
 
-  async #ended(watched: Watched, state: 'running' | 'ended' | 'gone', ageMs: number): Promise<boolean> {
+  async #ended(
+    watched: Watched,
+    state: 'running' | 'ended' | 'gone' | 'undecided',
+    silentMs: number,
+  ): Promise<boolean> {
     const { reservation, holdMs } = watched;
     const about = aboutOf(watched);
-    if (state === 'running') {
-      if (holdMs === 0 || ageMs < holdMs) return false;
+    if (state === 'running') return false;
+    if (state === 'undecided') {
+      if (holdMs === 0 || silentMs < holdMs) return false;
       // a reading that begins later sees what there is; what is still to come is not set aside any more
       this.#log.warn(about, 'import given up: the API never said that it ended');
     } else this.#log.info({ ...about, outcome: state }, 'import ended');

@@ -17,6 +17,8 @@ export interface UnknownOutcome {
   readonly lookup: ImageLookup;
   /** Given up after this long without a word of the API about the image; 0 = never. */
   readonly holdMs: number;
+  /** How long the image must have been seen without data before the bytes are given back. */
+  readonly confirmMs: number;
   /** Called once, when the outcome is known or is waited for no longer. */
   readonly onEnd: () => void;
 }
@@ -86,19 +88,31 @@ export class Resolution {
   async #resolve(pending: Pending): Promise<void> {
     const {
       reservation,
-      unknown: { upload, caller, lookup, holdMs },
+      unknown: { upload, caller, lookup, holdMs, confirmMs },
       stop: { signal: stop },
     } = pending;
     const about = aboutOf(pending);
-    const beganMs = performance.now();
+    let heardMs = performance.now();
+    let withoutDataSinceMs: number | null = null;
     for (let waitMs = firstWaitMs; lookup.possible; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
-      const leftMs = holdMs === 0 ? Infinity : holdMs - (performance.now() - beganMs);
+      const leftMs = holdMs === 0 ? Infinity : holdMs - (performance.now() - heardMs);
       if (leftMs <= 0) break;
-      await pause(Math.min(waitMs, leftMs), stop);
+      const confirmLeftMs =
+        withoutDataSinceMs === null ? Infinity : confirmMs - (performance.now() - withoutDataSinceMs);
+      await pause(Math.max(1, Math.min(waitMs, leftMs, confirmLeftMs)), stop);
       if (stop.aborted) return;
       const state = await lookup.state(upload.start.image, caller);
       if (stop.aborted) return;
-      if (state === 'undecided') continue;
+      const nowMs = performance.now();
+      if (state !== 'undecided') heardMs = nowMs;
+      if (state === 'not-stored') {
+        // the request may be waiting in the API, which has not looked at the image yet
+        withoutDataSinceMs ??= nowMs;
+        if (nowMs - withoutDataSinceMs < confirmMs) continue;
+      } else if (state !== 'stored' && state !== 'gone') {
+        if (state === 'running') withoutDataSinceMs = null;
+        continue;
+      }
       const outcome = state === 'stored' ? 'stored' : 'released';
       await reservation.settle(outcome, Math.min(upload.progress.sentBytes, reservation.bytes));
       this.#log.info({ ...about, outcome }, 'upload of unknown outcome resolved');

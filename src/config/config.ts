@@ -65,6 +65,8 @@ export interface Config {
     readonly watchIntervalMs: number;
     /** How long bytes of unknown outcome stay counted when the API never says. */
     readonly unknownHoldMs: number;
+    /** How long an image must have been seen without data before its unknown upload is given back. */
+    readonly unknownConfirmMs: number;
   };
   readonly identity: {
     readonly source: 'keystone' | 'headers' | 'none';

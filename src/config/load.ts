@@ -228,6 +228,7 @@ function configOf(
       maxBytes: upload.max_size,
       watchIntervalMs: upload.watch_interval,
       unknownHoldMs: upload.unknown_hold,
+      unknownConfirmMs: upload.unknown_confirm,
     },
     identity: {
       source: identity.source,

@@ -250,7 +250,14 @@ export const options = mapping({
       unknown_hold: option(
         duration(),
         '1h',
-        'How long the bytes of an upload of unknown outcome stay counted when the API never says; 0 = for ever.',
+        'How long the bytes of an upload of unknown outcome stay counted when the API says nothing of its image; ' +
+          '0 = for ever.',
+      ),
+      unknown_confirm: option(
+        duration(),
+        '30s',
+        'How long an image must have been seen without data before the bytes of an upload of unknown outcome are given ' +
+          'back: a request that waits in the API, or in a balancer before it, may still be stored.',
       ),
     }),
     {},

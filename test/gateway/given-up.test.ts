@@ -35,7 +35,7 @@ describe('bytes that are set aside for nothing that runs here', () => {
     const running = new Gateway(
       testConfig({
         upstream: { servers: [`http://127.0.0.1:${upstream.port}`], health: { interval: 0 } },
-        upload: { watch_interval: 0 },
+        upload: { watch_interval: 0, unknown_confirm: '100ms' },
         quota: { limits: [{ per: 'project', total: 1000 }] },
       }),
       log,

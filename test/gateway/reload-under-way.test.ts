@@ -84,7 +84,7 @@ for (const [how, changed] of Object.entries(reloads)) {
     let gateway: RunningGateway;
     const options = (upstream: WrittenOptions['upstream'] = {}): WrittenOptions => ({
       upstream: { servers: [url], health: { interval: 0 }, ...upstream },
-      upload: { watch_interval: '20ms', chunk_size: '64KiB' },
+      upload: { watch_interval: '20ms', chunk_size: '64KiB', unknown_confirm: '100ms' },
       quota: { limits: [{ per: 'project', total: '100KiB' }], usage: { ttl: '1h' } },
     });
     const start = async (): Promise<void> => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import type { WrittenOptions } from '../../src/config/options.ts';
 import { eventually } from '../support/eventually.ts';
 import { ScriptedUpstream, type UpstreamConnection } from '../support/scripted-upstream.ts';
 import { TestGateway, uploadHead } from '../support/test-gateway.ts';
@@ -24,7 +25,7 @@ describe('an upload whose upstream vanishes after the last byte', () => {
       });
       const sluice = await TestGateway.start(upstream.port, {
         quota: { limits: [{ per: 'user', saving: 100 }], usage: { source: 'none' } },
-        upload: { watch_interval: 0 },
+        upload: { watch_interval: 0, unknown_confirm: '100ms' },
       });
       try {
         const client = await sluice.client();
@@ -46,6 +47,71 @@ describe('an upload whose upstream vanishes after the last byte', () => {
   }
 });
 
+describe('an upload of unknown outcome', () => {
+  let upstream: ScriptedUpstream;
+  let sluice: TestGateway;
+  /** What the API says of the image; null: nothing that could be understood. */
+  let says: string | null;
+  let looks: number;
+  const start = async (upload: NonNullable<WrittenOptions['upload']>): Promise<void> => {
+    sluice = await TestGateway.start(upstream.port, {
+      quota: { limits: [{ per: 'user', saving: 100 }], usage: { source: 'none' } },
+      upload: { watch_interval: 0, ...upload },
+    });
+    const client = await sluice.client();
+    await client.request(...uploadHead(randomUUID(), 'Content-Length: 60'));
+    await client.write(Buffer.alloc(60));
+    assert.equal((await client.response()).status, 502);
+    assert.equal(sluice.gateway.savingBytes, 60);
+  };
+  const lookedAgain = async (times: number): Promise<void> => {
+    const before = looks;
+    await eventually(() => looks >= before + times, `${times} more looks`);
+  };
+
+  beforeEach(async () => {
+    looks = 0;
+    upstream = await ScriptedUpstream.start(async (connection) => {
+      if (connection.head.startsWith('PUT')) {
+        await connection.bodyComplete();
+        return connection.reset();
+      }
+      looks += 1;
+      const body = JSON.stringify({ status: says, size: null });
+      connection.answer(`${says === null ? '503 Busy' : '200 OK'}\r\nConnection: close`, body);
+      connection.end();
+    });
+  });
+  afterEach(async () => {
+    await sluice.stop();
+    await upstream.stop();
+  });
+
+  it('is not believed to be not stored the first time: the API may only get to it now', async () => {
+    says = 'queued';
+    await start({ unknown_confirm: '1h' });
+    await lookedAgain(2);
+    assert.equal(sluice.gateway.savingBytes, 60);
+    says = 'active';
+    await eventually(() => assert.equal(sluice.gateway.savingBytes, 0), 'it was stored after all');
+  });
+
+  it('is held for ever while the API says that its data is coming in', async () => {
+    says = 'saving';
+    await start({ unknown_hold: '300ms', unknown_confirm: '100ms' });
+    await lookedAgain(3);
+    assert.equal(sluice.gateway.savingBytes, 60);
+    says = 'queued';
+    await eventually(() => assert.equal(sluice.gateway.savingBytes, 0), 'it was not stored');
+  });
+
+  it('is given up when the API says nothing for unknown_hold', async () => {
+    says = null;
+    await start({ unknown_hold: '300ms' });
+    await eventually(() => assert.equal(sluice.gateway.savingBytes, 0), 'it was given up');
+  });
+});
+
 /** An upload of 60 bytes to an API that has one answer for uploads, and says of their image what `image.status` is. */
 async function afterUpload(
   answer: string,
@@ -64,7 +130,7 @@ async function afterUpload(
   });
   const sluice = await TestGateway.start(upstream.port, {
     quota: { limits: [{ per: 'user', saving: 100 }], usage: { source: 'none' } },
-    upload: { watch_interval: 0 },
+    upload: { watch_interval: 0, unknown_confirm: '100ms' },
   });
   try {
     const client = await sluice.client();
