@@ -12,6 +12,7 @@ import { asGatewayError, forward, upstreamOf, type Verdict } from './forward.ts'
 import { type Answer, errorAnswer, relayedAnswer, send } from './http/answer.ts';
 import type { Client } from './http/client.ts';
 import { openBody } from './http/client-body.ts';
+import type { Refusal } from './http/listener.ts';
 import type { Networks } from './http/networks.ts';
 import type { Passthrough } from './http/passthrough.ts';
 import type { Identified, Identity } from './identity/identity.ts';
@@ -82,10 +83,29 @@ export async function exchange(services: Services, client: Client): Promise<void
   } catch (thrown) {
     await refuse(services, client, asGatewayError(thrown), record);
   } finally {
-    const durationMs = performance.now() - beganMs;
-    services.metrics.requestDone(record, durationMs / 1000);
-    if (services.config.log.access) logAccess(services.log, record, durationMs);
+    conclude(services, record, performance.now() - beganMs);
   }
+}
+
+/** Counts a request that is over, and writes its line. */
+export function conclude({ config, metrics, log }: Services, record: AccessRecord, durationMs: number): void {
+  metrics.requestDone(record, durationMs / 1000);
+  if (config.log.access) logAccess(log, record, durationMs);
+}
+
+/** Counts and logs what a listener refused before there was a request to exchange. */
+export function recordRefusal(
+  services: Services,
+  { error, peerAddress, method, answeredBytes }: Refusal,
+): void {
+  const record = newRecord(`req-${randomUUID()}`, method);
+  record.client = peerAddress;
+  record.error = error.code;
+  if (answeredBytes !== null) {
+    record.status = error.status;
+    record.answeredBytes = answeredBytes;
+  }
+  conclude(services, record, 0);
 }
 
 function classifyRequest(services: Services, client: Client, record: AccessRecord): Classified {

@@ -1,6 +1,4 @@
-import type { IncomingMessage } from 'node:http';
 import { performance } from 'node:perf_hooks';
-import type { Duplex } from 'node:stream';
 import { isDeepStrictEqual } from 'node:util';
 import { Metrics } from './admin/metrics.ts';
 import { AdminServer } from './admin/server.ts';
@@ -8,17 +6,14 @@ import { Admission } from './admission.ts';
 import { limitsStored } from './charges.ts';
 import type { Config, ListenAddress } from './config/config.ts';
 import { GatewayError } from './core/errors.ts';
-import { checkHeaders, joinedHeader, requestHeaders } from './core/headers.ts';
-import { classify } from './core/operation.ts';
-import { exchange, type Services } from './exchange.ts';
-import { asGatewayError, upstreamOf } from './forward.ts';
+import { exchange, recordRefusal, type Services } from './exchange.ts';
+import { upstreamOf } from './forward.ts';
 import { Health } from './health.ts';
 import type { Fetched } from './http/ask.ts';
-import { type Client, peerAddress } from './http/client.ts';
 import { Listener } from './http/listener.ts';
 import { Networks } from './http/networks.ts';
 import { Passthrough } from './http/passthrough.ts';
-import { refuseUpgrade, Upgrades } from './http/upgrade.ts';
+import { Upgrades } from './http/upgrade.ts';
 import { Cloud } from './identity/cloud.ts';
 import type { ServiceAccount } from './identity/service-account.ts';
 import { ImageLookup, type Operator } from './image-lookup.ts';
@@ -35,6 +30,7 @@ import { Payers } from './payer.ts';
 import { RateLimits } from './rate-limits.ts';
 import { Registry } from './registry.ts';
 import { Resolution } from './resolution.ts';
+import { tunnel } from './tunnel.ts';
 import { GlanceUsage } from './usage/glance.ts';
 import { KnownImages } from './usage/known-images.ts';
 import { Readings } from './usage/readings.ts';
@@ -88,8 +84,9 @@ export class Gateway {
     this.#listeners = config.listen.map(
       () =>
         new Listener(config, takesUpgrades, {
-          request: (client: Client) => void exchange(this.#services, client),
-          upgrade: (request, socket, head) => this.#upgrade(request, socket, head),
+          request: (client) => void exchange(this.#services, client),
+          upgrade: (asked) => void tunnel(this.#services, this.#upgrades, asked),
+          refused: (refusal) => recordRefusal(this.#services, refusal),
           dropped: () => this.#metrics.connectionDropped(),
         }),
     );
@@ -282,39 +279,8 @@ export class Gateway {
   }
 
   #upgradesTo(config: Config): Upgrades {
-    return new Upgrades(upstreamOf(config), (err) => this.#log.warn({ err }, 'upgrade failed'));
-  }
-
-  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { config, identity } = this.#services;
-    try {
-      const raw = request.rawHeaders;
-      checkHeaders(raw, request.httpVersion);
-      const method = request.method ?? '';
-      const { upgrade, target } = classify(config.api, {
-        method,
-        target: request.url ?? '',
-        accept: joinedHeader(raw, 'accept'),
-      });
-      if (!upgrade) throw new GatewayError('upgrade-refused', 'The route takes HTTP/1.1 only.');
-      // all that http-proxy carries; anything else it would cut off without a word
-      if (method !== 'GET' || request.headers.upgrade?.toLowerCase() !== 'websocket') {
-        throw new GatewayError(
-          'upgrade-refused',
-          'The one protocol that a route may allow is websocket, asked with GET.',
-        );
-      }
-      const headers = requestHeaders(raw, {
-        method,
-        trustIdentity: identity.trusts(peerAddress(request.socket)),
-        trustServiceToken: identity.trustsServiceToken(peerAddress(request.socket)),
-        identityNames: identity.headerNames,
-        sizeHeader: config.api.sizeHeader,
-      });
-      this.#upgrades.pass(request, socket, head, target, headers);
-    } catch (error) {
-      refuseUpgrade(socket, asGatewayError(error));
-    }
+    const { responseTimeoutMs } = config.upstream;
+    return new Upgrades({ origin: upstreamOf(config), responseTimeoutMs });
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { GatewayError } from '../core/errors.ts';
 import { responseHeaders } from '../core/headers.ts';
 import type { Client } from './client.ts';
@@ -33,6 +34,27 @@ export function errorAnswer(error: GatewayError, requestId: string, userAgent: s
     ? { error: { ...error.openstackError(), problem: error.problem() } }
     : error.problem();
   return { status: error.status, headers, body: Buffer.from(`${JSON.stringify(document)}\n`) };
+}
+
+/**
+ * Tells an error on a connection where Node has no response object, and ends our side of it.
+ * @param sent told when the kernel has all of it. Default: the connection is closed.
+ * @returns bytes of the body of the answer; null where nobody can be told any more.
+ */
+export function tellRaw(
+  socket: Socket,
+  error: GatewayError,
+  sent: () => void = () => socket.destroy(),
+): number | null {
+  if (!socket.writable) {
+    socket.destroy();
+    return null;
+  }
+  const body = `${JSON.stringify(error.problem())}\n`;
+  const bodyBytes = Buffer.byteLength(body);
+  const head = `HTTP/1.1 ${error.status} ${error.code}\r\nContent-Type: application/problem+json\r\nConnection: close\r\n`;
+  socket.end(`${head}Content-Length: ${bodyBytes}\r\n\r\n${body}`, sent);
+  return bodyBytes;
 }
 
 /** An answer of the upstream that is held whole, to be sent on. */

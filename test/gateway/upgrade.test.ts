@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { eventually } from '../support/eventually.ts';
 import { ScriptedUpstream } from '../support/scripted-upstream.ts';
 import { TestGateway } from '../support/test-gateway.ts';
 
@@ -37,7 +38,11 @@ routes:
           : 'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno',
       );
     });
-    sluice = await TestGateway.start(upstream.port, { api, quota: { usage: { source: 'none' } } });
+    sluice = await TestGateway.start(upstream.port, {
+      api,
+      quota: { usage: { source: 'none' } },
+      upstream: { response_timeout: '300ms' },
+    });
   });
   afterEach(async () => {
     await sluice.stop();
@@ -67,4 +72,96 @@ routes:
       assert.equal(upstream.connections.length, 0);
     });
   }
+
+  it('that got through is one line, of its action and 101, when the connection ends', async () => {
+    const client = await sluice.client();
+    await client.request(...upgradeTo('/echo'));
+    await client.receive(17);
+    assert.equal(sluice.lines.length, 0);
+    client.destroy();
+    await eventually(() => assert.equal(sluice.lines.length, 1));
+    const [line] = sluice.lines;
+    assert.deepEqual([line?.action, line?.route, line?.status], ['pass', '/echo', 101]);
+    assert.equal(await sluice.metric('sluice_requests_total{action="pass",status="1xx"}'), 1);
+    await eventually(() => assert.equal(upstream.openSockets, 0), 'the upstream is let go');
+  });
+
+  it('that the upstream ends is ended for the client, after all that came', async () => {
+    const client = await sluice.client();
+    await client.request(...upgradeTo('/echo'));
+    await eventually(() => upstream.connections.length === 1);
+    upstream.connections[0]?.end();
+    assert.equal(await client.closed, 'fin');
+    assert.ok(client.unread.toString().endsWith('hello'), client.unread.toString());
+  });
+
+  it('that the upstream answers with anything else is answered with that', async () => {
+    upstream.script = (connection) => {
+      connection.write('HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nno!\r\n0\r\n\r\n');
+    };
+    const client = await sluice.client();
+    await client.request(...upgradeTo('/echo'));
+    const answer = await client.response();
+    assert.deepEqual([answer.status, answer.body.toString()], [403, 'no!']);
+    await eventually(() => assert.equal(sluice.lines[0]?.status, 403));
+  });
+
+  it('that the upstream does not answer within response_timeout is answered 504', async () => {
+    upstream.script = () => {};
+    const client = await sluice.client();
+    await client.request(...upgradeTo('/echo'));
+    const answer = await client.response();
+    assert.equal(answer.status, 504);
+    assert.equal(JSON.parse(answer.body.toString()).code, 'upstream-timeout');
+    await eventually(() => assert.equal(upstream.openSockets, 0), 'the upstream is let go');
+    client.end();
+    await eventually(() => assert.equal(sluice.lines[0]?.error, 'upstream-timeout'));
+  });
+
+  it('whose client resets before there is an answer is let go upstream, and nothing else ends', async () => {
+    upstream.script = () => {};
+    const bystander = await sluice.client();
+    const client = await sluice.client();
+    await client.request(...upgradeTo('/echo'));
+    await eventually(() => upstream.connections.length === 1);
+    client.reset();
+    await eventually(() => assert.equal(upstream.openSockets, 0), 'the upstream is let go');
+    await eventually(() => assert.equal(sluice.lines.length, 1));
+    assert.deepEqual([sluice.lines[0]?.status, sluice.lines[0]?.error], [499, 'client-gone']);
+    upstream.script = (connection) => connection.answer('200 OK');
+    await bystander.request('GET /healthcheck HTTP/1.1', 'Host: x');
+    assert.equal((await bystander.response()).status, 200);
+  });
+
+  it('that is refused may be reset by its client at any time, and nothing else ends', async () => {
+    for (let i = 0; i < 20; i += 1) {
+      const client = await sluice.client();
+      await client.request(...upgradeTo('/images/cirros'));
+      if (i % 2 === 0) await client.receive(1);
+      client.reset();
+    }
+    await eventually(() => assert.equal(sluice.lines.length, 20));
+    assert.deepEqual([...new Set(sluice.lines.map(({ action }) => action))], ['refused']);
+    assert.equal(upstream.connections.length, 0);
+  });
+
+  it('that comes with a body is refused with an answer that can be read', async () => {
+    const client = await sluice.client();
+    const [line = '', ...fields] = upgradeTo('/images/cirros');
+    await client.request(line.replace('GET', 'PUT'), ...fields, 'Content-Length: 2000000');
+    await client.write(Buffer.alloc(2_000_000));
+    assert.equal((await client.response()).status, 400);
+  });
+
+  it('behind a request that is not answered yet is not let through', async () => {
+    upstream.script = () => {};
+    const client = await sluice.client();
+    await client.write(`GET /echo HTTP/1.1\r\nHost: x\r\n\r\n${upgradeTo('/echo').join('\r\n')}\r\n\r\n`);
+    assert.notEqual(await client.closed, 'local');
+    await eventually(() => assert.equal(sluice.lines.length, 2));
+    assert.deepEqual(
+      new Set(sluice.lines.map(({ error }) => error)),
+      new Set(['upgrade-refused', 'client-gone']),
+    );
+  });
 });

@@ -11,6 +11,20 @@ const uploadsAnswer = z.object({
   ),
 });
 
+const accessLine = z.object({
+  msg: z.literal('request'),
+  client: z.string(),
+  method: z.string(),
+  action: z.string(),
+  route: z.string(),
+  status: z.number(),
+  error: z.string().optional(),
+  ending: z.string().optional(),
+});
+
+/** What the log says of one request. */
+export type AccessLine = z.infer<typeof accessLine>;
+
 export type UploadRow = z.infer<typeof uploadsAnswer>['uploads'][number];
 
 /** A gateway in this process, before an upstream on loopback, with no health checks of its own. */
@@ -18,6 +32,8 @@ export class TestGateway {
   readonly gateway: Gateway;
   readonly port: number;
   readonly adminPort: number;
+  /** One for each request that is over, oldest first. */
+  readonly lines: AccessLine[];
   readonly #clients: RawClient[] = [];
 
   static async start(upstreamPort: number, changes: WrittenOptions = {}): Promise<TestGateway> {
@@ -31,18 +47,26 @@ export class TestGateway {
         health: { interval: 0 },
       },
     });
-    const gateway = new Gateway(config, createLog('silent'), 'test');
+    const lines: AccessLine[] = [];
+    const log = createLog('info', {
+      write(text) {
+        const line = accessLine.safeParse(JSON.parse(text));
+        if (line.success) lines.push(line.data);
+      },
+    });
+    const gateway = new Gateway(config, log, 'test');
     await gateway.start();
-    return new TestGateway(gateway);
+    return new TestGateway(gateway, lines);
   }
 
-  private constructor(gateway: Gateway) {
+  private constructor(gateway: Gateway, lines: AccessLine[]) {
     const { listen = [], admin } = gateway.addresses ?? {};
     const [first] = listen;
     if (first === undefined || admin === undefined || !('port' in first) || !('port' in admin)) {
       throw new Error('the gateway does not listen on TCP');
     }
     this.gateway = gateway;
+    this.lines = lines;
     this.port = first.port;
     this.adminPort = admin.port;
   }
@@ -57,6 +81,13 @@ export class TestGateway {
   /** The uploads under way, as an operator sees them. */
   uploads(): Promise<UploadRow[]> {
     return uploadsUnderWay(this.adminPort);
+  }
+
+  /** The value of one series, e.g. `sluice_connections`; 0 where there is none. */
+  async metric(series: string): Promise<number> {
+    const text = await (await fetch(`http://127.0.0.1:${this.adminPort}/metrics`)).text();
+    const line = text.split('\n').find((each) => each.startsWith(`${series} `));
+    return line === undefined ? 0 : Number(line.slice(series.length + 1));
   }
 
   /** An operator ends an upload. Resolves with the status of the answer. */
