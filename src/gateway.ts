@@ -10,6 +10,7 @@ import { exchange, recordRefusal, type Services } from './exchange.ts';
 import { upstreamOf } from './forward.ts';
 import { Health } from './health.ts';
 import type { Fetched } from './http/ask.ts';
+import { ConnectionLimit } from './http/connection-limit.ts';
 import { Listener } from './http/listener.ts';
 import { Networks } from './http/networks.ts';
 import { Passthrough } from './http/passthrough.ts';
@@ -38,6 +39,9 @@ import type { Caller } from './usage/usage.ts';
 
 /** How long a request of the gateway's own to the API may take: a list, an image's status. */
 const askTimeoutMs = 30_000;
+
+/** How long an answer under way may take to arrive when everything else is over. */
+const lastAnswersMs = 1_000;
 
 /** Everything that runs, put together from a configuration. */
 export class Gateway {
@@ -81,9 +85,10 @@ export class Gateway {
     this.#health = new Health(this.#services.passthrough, config, log);
     this.#upgrades = this.#upgradesTo(config);
     const takesUpgrades = config.api.routes.some(({ upgrade }) => upgrade === true);
+    const connectionLimit = new ConnectionLimit(config.maxConnections);
     this.#listeners = config.listen.map(
       () =>
-        new Listener(config, takesUpgrades, {
+        new Listener(config, takesUpgrades, connectionLimit, {
           request: (client) => void exchange(this.#services, client),
           upgrade: (asked) => void tunnel(this.#services, this.#upgrades, asked),
           refused: (refusal) => recordRefusal(this.#services, refusal),
@@ -163,7 +168,7 @@ export class Gateway {
         const reason = new GatewayError('shutting-down', detail, { ending: 'shutting-down' });
         void this.#registry.cancelAll(reason).then(() => {
           // whoever is not done by now downloads, or reads an answer slowly
-          setTimeout(() => this.#destroyClients(), 1_000).unref();
+          setTimeout(() => this.#destroyClients(), lastAnswersMs).unref();
         });
       }, shutdownGraceMs);
     }
@@ -172,13 +177,14 @@ export class Gateway {
     await this.#release();
   }
 
-  /** Ends everything at once. */
+  /** Ends everything at once; whoever is to be told of it is told. */
   async stopNow(): Promise<void> {
     this.#draining = true;
     const reason = new GatewayError('shutting-down', 'The gateway is stopped.', { ending: 'shutting-down' });
     const ended = this.#registry.cancelAll(reason);
     const closed = this.#listeners.map((listener) => listener.close());
     await ended;
+    await Promise.all(this.#listeners.map((listener) => listener.settled(lastAnswersMs)));
     this.#destroyClients();
     await Promise.all(closed);
     await this.#release();

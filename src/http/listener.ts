@@ -7,6 +7,7 @@ import { KiB } from '../core/units.ts';
 import { tellRaw } from './answer.ts';
 import type { Client, ClientOptions } from './client.ts';
 import { Connection } from './connection.ts';
+import type { ConnectionLimit } from './connection-limit.ts';
 import type { UpgradeRequest } from './upgrade.ts';
 
 /** The longest head, in bytes: as much as eventlet takes from Glance's clients in all. */
@@ -37,14 +38,20 @@ export interface ListenerEvents {
 export class Listener {
   readonly #server: Server;
   readonly #events: ListenerEvents;
+  readonly #limit: ConnectionLimit;
   readonly #connections = new Map<Duplex, Connection>();
   #options: ClientOptions;
   #onUnixSocket = false;
   #closing = false;
+  #onLastClosed = (): void => {};
 
-  /** @param takesUpgrades false ignores `Upgrade` as RFC 9110 §7.8 allows: the request is served as HTTP/1.1. */
-  constructor(config: Config, takesUpgrades: boolean, events: ListenerEvents) {
+  /**
+   * @param limit shared by all listeners.
+   * @param takesUpgrades false ignores `Upgrade` as RFC 9110 §7.8 allows: the request is served as HTTP/1.1.
+   */
+  constructor(config: Config, takesUpgrades: boolean, limit: ConnectionLimit, events: ListenerEvents) {
     this.#events = events;
+    this.#limit = limit;
     this.#options = config;
     this.#server = createServer({
       maxHeaderSize: mostHeadBytes,
@@ -65,14 +72,12 @@ export class Listener {
     // Node 20 hides headers beyond this many, yet frames by them; all are shown, and counted by us (CVE-2026-58044)
     this.#server.maxHeadersCount = 0;
     this.#server.timeout = config.clientSocketTimeoutMs;
-    if (config.maxConnections > 0) this.#server.maxConnections = config.maxConnections;
     this.#server.on('connection', (socket: Socket) => this.#onConnection(socket));
     this.#server.on('request', (request, response) => this.#onRequest(request, response, false));
     this.#server.on('checkContinue', (request, response) => this.#onRequest(request, response, true));
     this.#server.on('checkExpectation', (request, response) => this.#onRequest(request, response, false));
     this.#server.on('clientError', (error, socket) => this.#onClientError(error, socket));
     this.#server.on('timeout', (socket) => this.#onSilence(socket));
-    this.#server.on('drop', () => events.dropped());
     // without a listener Node closes the connection without a word
     this.#server.on('connect', (request, _socket, head) => this.#onUpgrade(request, head));
     if (takesUpgrades) this.#server.on('upgrade', (request, _socket, head) => this.#onUpgrade(request, head));
@@ -99,18 +104,43 @@ export class Listener {
   /** What is set here holds for requests that begin later. */
   reconfigure(config: Config): void {
     this.#options = config;
+    this.#limit.most = config.maxConnections;
     this.#server.timeout = config.clientSocketTimeoutMs;
     this.#server.headersTimeout = config.clientHeaderTimeoutMs;
-    if (config.maxConnections > 0) this.#server.maxConnections = config.maxConnections;
   }
 
-  /** Takes no new connection, closes idle ones, and resolves when the last one is closed; answers now say `close`. */
+  /**
+   * Takes no new connection, closes those without a request, and resolves when the last one is closed; answers now say
+   * `close`. Half a head may still become a request, for `client_header_timeout`.
+   */
   async close(): Promise<void> {
     this.#closing = true;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    for (const connection of this.#connections.values()) connection.endAfterCurrent();
+    for (const connection of this.#connections.values()) {
+      connection.endAfterCurrent();
+      if (connection.idle && connection.socket.bytesRead === 0) connection.socket.destroy();
+    }
     this.#server.closeIdleConnections();
+    // a server that is closed looks for late heads no more
+    const late =
+      this.#server.headersTimeout > 0
+        ? setTimeout(() => this.#refuseLateHeads(), this.#server.headersTimeout)
+        : undefined;
     await closed;
+    clearTimeout(late);
+  }
+
+  /** Resolves when the last connection is closed, so every answer under way has arrived, or after `mostMs`. */
+  async settled(mostMs: number): Promise<void> {
+    if (this.#connections.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, mostMs);
+      this.#onLastClosed = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#onLastClosed = () => {};
   }
 
   /** Ends every connection now. */
@@ -119,6 +149,10 @@ export class Listener {
   }
 
   #onConnection(socket: Socket): void {
+    if (!this.#limit.acquire()) {
+      this.#events.dropped();
+      return void socket.destroy();
+    }
     // asked now, of the listener: a connection that was reset has no address any more, which is not to be a unix socket
     const peerAddress = this.#onUnixSocket ? 'unix' : (plainAddress(socket) ?? 'unknown');
     const connection = new Connection(socket, peerAddress, {
@@ -134,7 +168,11 @@ export class Listener {
       },
     });
     this.#connections.set(socket, connection);
-    socket.once('close', () => this.#connections.delete(socket));
+    socket.once('close', () => {
+      this.#connections.delete(socket);
+      this.#limit.release();
+      if (this.#connections.size === 0) this.#onLastClosed();
+    });
   }
 
   #onRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
@@ -176,6 +214,12 @@ export class Listener {
     }
     connection.upgraded = true;
     this.#events.upgrade({ request, socket, head, peerAddress, lingering: this.#options.lingering });
+  }
+
+  #refuseLateHeads(): void {
+    for (const connection of this.#connections.values()) {
+      if (connection.idle && connection.socket.writable) connection.breakOff(() => lateHead());
+    }
   }
 
   /** Node cannot parse what the client sends, or its head took too long, or its connection broke. */
@@ -229,10 +273,12 @@ function brokenBody({ code }: NodeJS.ErrnoException): GatewayError {
     : new GatewayError('body-invalid', 'The body is not framed as HTTP/1.1 demands.', { ending });
 }
 
+const lateHead = (): GatewayError => new GatewayError('header-timeout', 'The head was not complete in time.');
+
 function brokenHead({ code }: NodeJS.ErrnoException): GatewayError {
   switch (code) {
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return new GatewayError('header-timeout', 'The head was not complete in time.');
+      return lateHead();
     case 'HPE_HEADER_OVERFLOW':
       return new GatewayError('headers-too-large', `The head is longer than ${mostHeadBytes} bytes.`);
     default:
