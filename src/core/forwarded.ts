@@ -11,8 +11,8 @@ export interface Forwarded {
  * Finds the client behind proxies that we trust. X-Forwarded-For is read from its right end, where the nearest
  * proxy wrote, and only as long as trusted proxies wrote it: the first address that is not trusted is the
  * client. An entry that is not a plain address (a port, a name, `unknown`) ends the walk at the proxy that wrote it.
- * @param peerAddress of the connection; undefined (a unix socket, or one already gone) counts as `unknown`
- * @param isTrusted is asked for IPv4 in dotted form, IPv6 without zone, and `unknown`
+ * @param peerAddress of the connection, `unix` for a unix socket; undefined (one already gone) counts as `unknown`
+ * @param isTrusted is asked for IPv4 in dotted form, IPv6 without zone, `unix` and `unknown`
  */
 export function forwardedFor(
   raw: RawHeaders,

@@ -49,8 +49,8 @@ describe('the framing of a body', () => {
     upstream = await ScriptedUpstream.start(stores);
     sluice = await TestGateway.start(upstream.port, {
       quota: { usage: { source: 'none' } },
-      // no client of these tests is slow, however slow the machine
-      upload: { flush_after: '60s' },
+      // no client of these tests is slow, however slow the machine; nor does anybody look at an image meanwhile
+      upload: { flush_after: '60s', watch_interval: 0 },
     });
   });
 

@@ -27,7 +27,7 @@ export type AccessLine = z.infer<typeof accessLine>;
 
 export type UploadRow = z.infer<typeof uploadsAnswer>['uploads'][number];
 
-/** A gateway in this process, before an upstream on loopback, with no health checks of its own. */
+/** A gateway in this process on a port of loopback, before an upstream there, with no health checks of its own. */
 export class TestGateway {
   readonly gateway: Gateway;
   readonly port: number;
@@ -39,7 +39,7 @@ export class TestGateway {
   static async start(upstreamPort: number, changes: WrittenOptions = {}): Promise<TestGateway> {
     const config = defaultConfig({
       ...changes,
-      listen: [{ address: '127.0.0.1:0' }],
+      listen: [{ address: '127.0.0.1:0' }, ...(changes.listen ?? [])],
       admin: { address: '127.0.0.1:0' },
       upstream: {
         ...changes.upstream,
