@@ -275,19 +275,25 @@ async function pass(services: Services, client: Client, known: Known, record: Ac
   const method = client.request.method ?? '';
   const metered = await meterImport(services, client, known, judged, record);
   if (metered === 'answered') return;
+  const deleted = operation.action === 'delete' ? operation.image : null;
   // until the API has said no, an import may be under way, whatever breaks
   let begun = true;
   try {
     const passed = await services.passthrough.pass(
       client,
       { method, target: operation.target, headers, body: judged?.body ?? streamed },
-      async (status) => {
-        record.status = status;
-        const success = status >= 200 && status < 300;
-        begun = success || status >= 500;
-        if (operation.action === 'delete' && operation.image !== null && success) {
-          await cancelUploadsOf(services.registry, operation.image);
-        }
+      {
+        beforeAnswer: async (status) => {
+          if (!client.socket.destroyed) record.status = status;
+          const success = status >= 200 && status < 300;
+          begun = success || status >= 500;
+          if (deleted !== null && success) await cancelUploadsOf(services.registry, deleted);
+        },
+        // the API deletes, whether or not somebody waits to hear of it
+        finishes: deleted !== null,
+        lost: async () => {
+          if (deleted !== null) await services.registry.lookAtImage(deleted);
+        },
       },
     );
     record.answeredBytes = passed.bytesToClient;

@@ -105,8 +105,11 @@ export async function send(
   void linger(client).then(afterEarly);
 }
 
-/** Ends our side of the connection, reads on within bounds, then closes. True if the client was the one to finish. */
-function linger({ request, socket, options, broken }: Client): Promise<boolean> {
+/**
+ * Ends our side of the connection, reads on within bounds, then closes. False if the client reset the connection, and so
+ * may not have read the answer. Nobody else may read the request any more.
+ */
+export function linger({ request, socket, options, broken }: Client): Promise<boolean> {
   const { timeMs, bytes: mostBytes } = options.lingering;
   return new Promise((resolve) => {
     let bytes = 0;
@@ -133,10 +136,10 @@ function linger({ request, socket, options, broken }: Client): Promise<boolean> 
     request.on('end', onEnd);
     request.on('error', () => {});
     request.on('close', onGone);
-    if (request.destroyed) return onGone();
+    if (socket.destroyed) return onGone();
     socket.end();
     // what cannot be parsed cannot be read on either: no body ends here, so the answer has to do
-    if (broken) return onEnd();
+    if (broken || request.readableEnded) return onEnd();
     request.resume();
   });
 }
