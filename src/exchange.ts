@@ -131,6 +131,8 @@ function classifyRequest(services: Services, client: Client, record: AccessRecor
     identityNames: identity.headerNames,
     sizeHeader: config.api.sizeHeader,
   });
+  // an HTTP/1.0 client need not name one, but the request upstream is HTTP/1.1
+  if (joinedHeader(headers, 'host') === undefined) kept.push('Host', upstreamOf(config).host);
   kept.push('X-Forwarded-For', forwarded.xForwardedFor, 'X-Openstack-Request-Id', record.requestId);
   return { operation, framing, headers: kept };
 }

@@ -72,6 +72,8 @@ export class Listener {
     // Node 20 hides headers beyond this many, yet frames by them; all are shown, and counted by us (CVE-2026-58044)
     this.#server.maxHeadersCount = 0;
     this.#server.timeout = config.clientSocketTimeoutMs;
+    // who has said all may still want to hear: what is whole is answered, then the connection closes
+    Object.assign(this.#server, { httpAllowHalfOpen: true });
     this.#server.on('connection', (socket: Socket) => this.#onConnection(socket));
     this.#server.on('request', (request, response) => this.#onRequest(request, response, false));
     this.#server.on('checkContinue', (request, response) => this.#onRequest(request, response, true));
@@ -247,7 +249,8 @@ export class Listener {
     if (client === null || socket.writableLength > 0) return void socket.destroy();
     // whoever carries the body knows better whose fault the silence is
     if (client.request.listenerCount('timeout') > 0) return;
-    if (!client.request.complete && !client.request.isPaused()) return void socket.destroy();
+    // read on only to be thrown away
+    if (!client.request.complete && client.request.readableFlowing) return void socket.destroy();
     // we are the ones who owe something: Node's timer is spent, so wind it up again
     socket.setTimeout(this.#options.clientSocketTimeoutMs);
   }
