@@ -5,7 +5,13 @@ import type { Config } from './config/config.ts';
 import { type ErrorCode, GatewayError } from './core/errors.ts';
 import { forwarded } from './core/forwarded.ts';
 import { type BodyFraming, bodyFraming, uploadLength } from './core/framing.ts';
-import { answeredRequestId, checkHeaders, joinedHeader, requestHeaders } from './core/headers.ts';
+import {
+  answeredRequestId,
+  checkHeaders,
+  joinedHeader,
+  type RawHeaders,
+  requestHeaders,
+} from './core/headers.ts';
 import { hopFields } from './core/hop-fields.ts';
 import { classify, type Operation } from './core/operation.ts';
 import { changingActions } from './core/profile.ts';
@@ -14,9 +20,9 @@ import { asGatewayError, forward, upstreamOf, type Verdict } from './forward.ts'
 import { type Answer, errorAnswer, relayedAnswer, send } from './http/answer.ts';
 import { type Client, schemeOf } from './http/client.ts';
 import { openBody } from './http/client-body.ts';
+import type { Refusal } from './http/listener.ts';
 import type { Networks } from './http/networks.ts';
 import type { Passthrough } from './http/passthrough.ts';
-import { requestIdOf } from './http/request-id.ts';
 import type { Identified, Identity } from './identity/identity.ts';
 import type { ImageAccess } from './image-access.ts';
 import type { ImageLookup } from './image-lookup.ts';
@@ -86,7 +92,7 @@ export async function exchange(services: Services, client: Client): Promise<void
 
 async function live(services: Services, client: Client, trace: RequestTrace): Promise<void> {
   const beganMs = performance.now();
-  const record = newRecord(requestIdOf(client.headers), client.request.method ?? '');
+  const record = newRecord(client.requestId, client.request.method ?? '');
   record.traceId = trace.traceId;
   try {
     const classified = classifyRequest(services, client, record, trace);
@@ -99,11 +105,30 @@ async function live(services: Services, client: Client, trace: RequestTrace): Pr
   } catch (thrown) {
     await refuse(services, client, asGatewayError(thrown), record);
   } finally {
-    const durationMs = performance.now() - beganMs;
-    services.metrics.requestDone(record, durationMs / 1000);
-    if (services.config.log.access) logAccess(services.log, record, durationMs);
+    conclude(services, record, performance.now() - beganMs);
     trace.end(record);
   }
+}
+
+/** Counts a request that is over, and writes its line. */
+export function conclude({ config, metrics, log }: Services, record: AccessRecord, durationMs: number): void {
+  metrics.requestDone(record, durationMs / 1000);
+  if (config.log.access) logAccess(log, record, durationMs);
+}
+
+/** Counts and logs what a listener refused before there was a request to exchange. */
+export function recordRefusal(
+  services: Services,
+  { error, requestId, peerAddress, method, answeredBytes }: Refusal,
+): void {
+  const record = newRecord(requestId, method);
+  record.client = peerAddress;
+  record.error = error.code;
+  if (answeredBytes !== null) {
+    record.status = error.status;
+    record.answeredBytes = answeredBytes;
+  }
+  conclude(services, record, 0);
 }
 
 function classifyRequest(
@@ -136,6 +161,8 @@ function classifyRequest(
     identityNames: identity.headerNames,
     sizeHeader: config.api.sizeHeader,
   });
+  // an HTTP/1.0 client need not name one, but the request upstream is HTTP/1.1
+  if (joinedHeader(headers, 'host') === undefined) kept.push('Host', upstreamOf(config).host);
   kept.push(
     ...hopFields(headers, {
       forwarded: told,
@@ -290,11 +317,20 @@ async function relay(
   await send(client, relayedAnswer(answer), (delivered) => metrics.earlyAnswer(answer.status, delivered));
 }
 
-/** Every answer has a request id: the API's own, which its log goes by, or else ours. */
-function identifyAnswer(client: Client, headers: readonly string[], record: AccessRecord): void {
-  const answered = answeredRequestId(headers);
-  if (answered === null) client.answerFields.push('X-Openstack-Request-Id', record.requestId);
-  else if (answered !== record.requestId) record.upstreamRequestId = answered;
+function identifyAnswer(client: Client, answered: RawHeaders, record: AccessRecord): void {
+  client.answerFields.push(...requestIdFields(answered, record));
+}
+
+/**
+ * Every answer has a request id: the API's own, which its log goes by, or else ours.
+ * @param answered the headers of the API's answer.
+ * @returns what is added to them.
+ */
+export function requestIdFields(answered: RawHeaders, record: AccessRecord): RawHeaders {
+  const id = answeredRequestId(answered);
+  if (id === null) return ['X-Openstack-Request-Id', record.requestId];
+  if (id !== record.requestId) record.upstreamRequestId = id;
+  return [];
 }
 
 interface Settlement {
@@ -340,8 +376,8 @@ async function pass(services: Services, client: Client, known: Known, record: Ac
   if (judged?.givesAway && services.payers.matter && services.payers.knowsProjects) {
     services.payers.refuseGift(known.who ?? (await whoIs(services.identity, client, operation, record)));
   }
-  const changes = changingActions.includes(operation.action) && services.payers.matter;
-  if (operation.image === null || !changes) return await passJudged(services, client, known, judged, record);
+  if (operation.image === null || !changesRecord(services, operation))
+    return await passJudged(services, client, known, judged, record);
   const endChange = services.imageAccess.change(operation.image);
   let answered = false;
   try {
@@ -367,6 +403,7 @@ async function passJudged(
   const method = client.request.method ?? '';
   const metered = await meterImport(services, client, known, judged, record);
   if (metered === 'answered') return;
+  const deleted = operation.action === 'delete' ? operation.image : null;
   // until the API has said no, an import may be under way, whatever breaks
   let begun = true;
   let call: UpstreamCall | null = null;
@@ -375,16 +412,22 @@ async function passJudged(
     const passed = await services.passthrough.pass(
       client,
       { method, target: operation.target, headers: call.headers, body: judged?.body ?? streamed },
-      async (status, answered) => {
-        onAnswer();
-        record.status = status;
-        call?.answered(status);
-        const success = status >= 200 && status < 300;
-        begun = success || status >= 500;
-        if (operation.action === 'delete' && operation.image !== null && success) {
-          await cancelUploadsOf(services.registry, operation.image);
-        }
-        identifyAnswer(client, answered, record);
+      {
+        beforeAnswer: async (status, answered) => {
+          onAnswer();
+          if (!client.socket.destroyed) record.status = status;
+          call?.answered(status);
+          const success = status >= 200 && status < 300;
+          begun = success || status >= 500;
+          if (deleted !== null && success) await cancelUploadsOf(services.registry, deleted);
+          identifyAnswer(client, answered, record);
+        },
+        // the API deletes or changes, whether or not somebody waits to hear of it; and a change is under way until it
+        // has answered
+        finishes: deleted !== null || changesRecord(services, operation),
+        lost: async () => {
+          if (deleted !== null) await services.registry.lookAtImage(deleted);
+        },
       },
     );
     record.answeredBytes = passed.bytesToClient;
@@ -452,6 +495,11 @@ async function refuse(
   await send(client, answer, (delivered) => {
     if (record.upload !== null) metrics.earlyAnswer(error.status, delivered);
   });
+}
+
+/** Whether the API saves the record of an image, where data that comes in meanwhile could get lost by that. */
+function changesRecord({ payers }: Services, { action }: Operation): boolean {
+  return payers.matter && changingActions.includes(action);
 }
 
 function isUpload({ action }: Operation): boolean {

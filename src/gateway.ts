@@ -1,7 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
 import { performance } from 'node:perf_hooks';
-import type { Duplex } from 'node:stream';
 import { isDeepStrictEqual } from 'node:util';
 import { Metrics } from './admin/metrics.ts';
 import { AdminServer } from './admin/server.ts';
@@ -10,23 +8,17 @@ import { limitsStored } from './charges.ts';
 import type { Config, ListenAddress } from './config/config.ts';
 import { writeAddress } from './config/scalars.ts';
 import { GatewayError } from './core/errors.ts';
-import { forwarded } from './core/forwarded.ts';
-import { checkHeaders, joinedHeader, requestHeaders } from './core/headers.ts';
-import { hopFields } from './core/hop-fields.ts';
-import { classify } from './core/operation.ts';
 import { questionHeaders } from './core/question-headers.ts';
-import { traceContext } from './core/trace-context.ts';
-import { hasPassed } from './core/via.ts';
-import { exchange, type Services } from './exchange.ts';
-import { asGatewayError, upstreamOf } from './forward.ts';
+import { exchange, recordRefusal, type Services } from './exchange.ts';
+import { upstreamOf } from './forward.ts';
 import { Health } from './health.ts';
 import type { Fetched } from './http/ask.ts';
-import { type Client, peerAddress, schemeOf } from './http/client.ts';
+import type { Client } from './http/client.ts';
+import { ConnectionLimit } from './http/connection-limit.ts';
 import { Listener } from './http/listener.ts';
 import { Networks } from './http/networks.ts';
 import { Passthrough, type PassthroughOptions } from './http/passthrough.ts';
-import { requestIdOf } from './http/request-id.ts';
-import { refuseUpgrade, Upgrades } from './http/upgrade.ts';
+import { Upgrades } from './http/upgrade.ts';
 import { Cloud } from './identity/cloud.ts';
 import type { ServiceAccount } from './identity/service-account.ts';
 import { ImageAccess } from './image-access.ts';
@@ -45,6 +37,7 @@ import { RateLimits } from './rate-limits.ts';
 import { Registry } from './registry.ts';
 import { Resolution } from './resolution.ts';
 import { Shared } from './shared.ts';
+import { tunnel } from './tunnel.ts';
 import { GlanceUsage } from './usage/glance.ts';
 import { KnownImages } from './usage/known-images.ts';
 import { Readings } from './usage/readings.ts';
@@ -55,6 +48,9 @@ const askTimeoutMs = 30_000;
 
 /** How often a drain says what it waits for. */
 const drainReportMs = 10_000;
+
+/** How long an answer under way may take to arrive when everything else is over. */
+const lastAnswersMs = 1_000;
 
 /** Everything that runs, put together from a configuration. */
 export class Gateway {
@@ -111,11 +107,13 @@ export class Gateway {
     ({ services: this.#services, orphans: this.#orphans } = this.#assemble(config));
     this.#health = new Health(this.#services.passthrough, config, log);
     this.#upgrades = this.#upgradesTo(config);
+    const connectionLimit = new ConnectionLimit(config.maxConnections);
     this.#listeners = config.listen.map(
       () =>
-        new Listener(config, takesUpgrades(config), {
-          request: (client: Client) => void this.#exchange(client),
-          upgrade: (request, socket, head) => this.#upgrade(request, socket, head),
+        new Listener(config, takesUpgrades(config), connectionLimit, {
+          request: (client) => void this.#exchange(client),
+          upgrade: (asked) => void tunnel(this.#services, this.#upgrades, asked),
+          refused: (refusal) => recordRefusal(this.#services, refusal),
           dropped: () => this.#metrics.connectionDropped(),
         }),
     );
@@ -228,7 +226,7 @@ export class Gateway {
         const reason = new GatewayError('shutting-down', detail, { ending: 'shutting-down' });
         void this.#registry.cancelAll(reason).then(() => {
           // whoever is not done by now downloads, or reads an answer slowly
-          setTimeout(() => this.#destroyClients(), 1_000).unref();
+          setTimeout(() => this.#destroyClients(), lastAnswersMs).unref();
         });
       }, shutdownGraceMs);
     }
@@ -239,13 +237,14 @@ export class Gateway {
     await this.#release();
   }
 
-  /** Ends everything at once. */
+  /** Ends everything at once; whoever is to be told of it is told. */
   async stopNow(): Promise<void> {
     this.#draining = true;
     const reason = new GatewayError('shutting-down', 'The gateway is stopped.', { ending: 'shutting-down' });
     const ended = this.#registry.cancelAll(reason);
     const closed = this.#listeners.map((listener) => listener.close());
     await ended;
+    await Promise.all(this.#listeners.map((listener) => listener.settled(lastAnswersMs)));
     this.#destroyClients();
     await Promise.all(closed);
     await this.#release();
@@ -378,51 +377,8 @@ export class Gateway {
   }
 
   #upgradesTo(config: Config): Upgrades {
-    return new Upgrades(upstreamOf(config), (err) => this.#log.warn({ err }, 'upgrade failed'));
-  }
-
-  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { config, identity, trustedProxies } = this.#services;
-    const raw = request.rawHeaders;
-    const requestId = requestIdOf(raw);
-    try {
-      checkHeaders(raw, request.httpVersion);
-      if (hasPassed(raw, this.#pseudonym)) throw new GatewayError('loop-detected', 'Via names this gateway.');
-      const method = request.method ?? '';
-      const { upgrade, target } = classify(config.api, {
-        method,
-        target: request.url ?? '',
-        accept: joinedHeader(raw, 'accept'),
-      });
-      if (!upgrade) throw new GatewayError('upgrade-refused', 'The route takes HTTP/1.1 only.');
-      // all that http-proxy carries; anything else it would cut off without a word
-      if (method !== 'GET' || request.headers.upgrade?.toLowerCase() !== 'websocket') {
-        throw new GatewayError(
-          'upgrade-refused',
-          'The one protocol that a route may allow is websocket, asked with GET.',
-        );
-      }
-      const headers = requestHeaders(raw, {
-        method,
-        trustIdentity: identity.trusts(peerAddress(request.socket)),
-        trustServiceToken: identity.trustsServiceToken(peerAddress(request.socket)),
-        identityNames: identity.headerNames,
-        sizeHeader: config.api.sizeHeader,
-      });
-      const hop = { peerAddress: peerAddress(request.socket), scheme: schemeOf(request.socket) };
-      headers.push(
-        ...hopFields(raw, {
-          forwarded: forwarded(raw, hop, (address) => trustedProxies.has(address)),
-          httpVersion: request.httpVersion,
-          pseudonym: this.#pseudonym,
-          requestId,
-          trace: traceContext(raw),
-        }),
-      );
-      this.#upgrades.pass(request, socket, head, target, headers);
-    } catch (error) {
-      refuseUpgrade(socket, asGatewayError(error), requestId);
-    }
+    const { responseTimeoutMs } = config.upstream;
+    return new Upgrades({ origin: upstreamOf(config), responseTimeoutMs });
   }
 }
 

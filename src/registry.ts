@@ -23,6 +23,8 @@ export class Upload implements UploadRow {
   readonly progress: Progress = { receivedBytes: 0, sentBytes: 0 };
   /** Set aside in the ledger now. */
   reservedBytes = 0;
+  /** Asks the API whether the image is still there, and ends the upload if it is not. Never throws. */
+  look: () => Promise<void> = async () => {};
   /** Resolves when the upload is over: the upstream connection gone and the bytes settled. */
   readonly ended: Promise<void>;
   readonly #abort = new AbortController();
@@ -111,6 +113,11 @@ export class Registry {
     const uploads = this.list().filter(({ start }) => start.image === image);
     for (const upload of uploads) upload.abort(reason);
     await Promise.all(uploads.map(({ ended }) => ended));
+  }
+
+  /** The image may be gone: looks once for each of its uploads, with the eyes of who uploads. Never throws. */
+  async lookAtImage(image: string): Promise<void> {
+    await Promise.all(this.list().map((upload) => (upload.start.image === image ? upload.look() : null)));
   }
 
   /** Aborts everything; resolves when all of it is over. */

@@ -154,8 +154,8 @@ export const options = mapping({
   trusted_proxies: option(
     list(network()),
     [],
-    'Networks of proxies whose `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` are believed (headers.md). Such a ' +
-      'proxy must overwrite or append to all of them that its clients may send.',
+    'Networks of proxies whose `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` are believed (headers.md); `unix`: ' +
+      'those of unix sockets. Such a proxy must overwrite or append to all of them that its clients may send.',
   ),
   shutdown_grace: option(
     duration(),
@@ -277,8 +277,9 @@ export const options = mapping({
           project: option(headerName(), 'X-Project-Id', 'The header that names the project.'),
           trusted_from: option(
             list(network()),
-            ['127.0.0.0/8'],
-            'Networks whose identity headers are believed; from anywhere else they are taken off.',
+            ['127.0.0.0/8', 'unix'],
+            'Networks whose identity headers are believed; from anywhere else they are taken off. `unix` are the peers of ' +
+              'unix sockets: the permissions of the socket let in fewer than the loopback address does.',
           ),
         }),
         {},
@@ -308,7 +309,7 @@ export const options = mapping({
             list(network()),
             [],
             'Networks of services (Nova, Cinder) whose `X-Service-Token` is looked at and sent on; from anywhere else ' +
-              'it is taken off.',
+              'it is taken off; `unix`: those of unix sockets.',
           ),
           service_account: optional(
             mapping({

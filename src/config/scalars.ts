@@ -148,16 +148,17 @@ export function writeAddress(listening: z.output<typeof listenAddress>): string 
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-const networkExpected = 'expected an address or a network, e.g. 10.0.0.0/8 or ::1';
+const networkExpected = 'expected an address or a network, e.g. 10.0.0.0/8 or ::1, or unix';
 
-/** A network in CIDR notation, or one address. */
+/** A network in CIDR notation, one address, or `unix`: whoever comes over a unix socket. */
 export const network = () =>
   z
     .string({ error: networkExpected })
     .refine(isNetwork, { error: networkExpected })
-    .register(scalarFacts, { type: 'network' });
+    .register(scalarFacts, { type: 'network or `unix`' });
 
 function isNetwork(written: string): boolean {
+  if (written === 'unix') return true;
   const match = /^([^/%]+)(?:\/(\d{1,3}))?$/.exec(written);
   const family = isIP(match?.[1] ?? '');
   return family !== 0 && Number(match?.[2] ?? 0) <= (family === 4 ? 32 : 128);

@@ -4,7 +4,10 @@ export type Scheme = 'http' | 'https';
 
 /** The connection that a request came by. */
 export interface Hop {
-  /** The peer's address; anything that is none (a unix socket) is `unknown` in what goes upstream. */
+  /**
+   * The peer's address, `unix` for a unix socket; undefined (one already gone) counts as `unknown`. Anything that is no
+   * address is `unknown` in what goes upstream.
+   */
   readonly peerAddress: string | undefined;
   readonly scheme: Scheme;
 }
@@ -33,7 +36,7 @@ export const maxForwardedLength = 4_096;
  *
  * `Forwarded` is read only where no X-Forwarded-For, -Proto or -Host stands: proxies that write these mostly do not
  * know `Forwarded` and let the client's own through.
- * @param isTrusted is asked for IPv4 in dotted form, IPv6 without zone, and what else the peer's address may be
+ * @param isTrusted is asked for IPv4 in dotted form, IPv6 without zone, and, of the peer only, `unix` and `unknown`
  */
 export function forwarded(
   raw: RawHeaders,

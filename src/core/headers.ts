@@ -225,7 +225,8 @@ export const isHost = (text: string): boolean => text.length <= longestHost && v
 /**
  * Refuses a head that cannot be passed on as it stands.
  * @throws GatewayError `headers-too-large` beyond `maxHeaders`; `header-invalid` for control characters in a
- *   value; `request-invalid` if Host stands twice, is not a host with an optional port, or is missing in HTTP/1.1.
+ *   value; `request-invalid` if Host stands twice, is not a host with an optional port, or is missing in HTTP/1.1;
+ *   `expectation-unsupported` if Expect says anything but `100-continue` there.
  */
 export function checkHeaders(raw: RawHeaders, httpVersion: string): void {
   if (raw.length > 2 * maxHeaders) {
@@ -242,7 +243,13 @@ export function checkHeaders(raw: RawHeaders, httpVersion: string): void {
     if (!isHost(value)) throw new GatewayError('request-invalid', 'Host is not a host and a port.');
   }
   if (hosts > 1) throw new GatewayError('request-invalid', 'Host stands more than once.');
-  if (hosts === 0 && httpVersion !== '1.0') throw new GatewayError('request-invalid', 'Host is missing.');
+  // HTTP/1.0 knows neither of the two
+  if (httpVersion === '1.0') return;
+  if (hosts === 0) throw new GatewayError('request-invalid', 'Host is missing.');
+  const expectation = joinedHeader(raw, 'expect')?.toLowerCase() ?? '100-continue';
+  if (expectation !== '100-continue') {
+    throw new GatewayError('expectation-unsupported', 'Expect names something else than 100-continue.');
+  }
 }
 
 /** What `raw` says with the fields of `changed` in place of its own of the same names. */

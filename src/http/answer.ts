@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { GatewayError } from '../core/errors.ts';
 import { responseHeaders } from '../core/headers.ts';
 import type { Client } from './client.ts';
@@ -33,6 +34,29 @@ export function errorAnswer(error: GatewayError, requestId: string, userAgent: s
     ? { error: { ...error.openstackError(), problem: error.problem() } }
     : error.problem();
   return { status: error.status, headers, body: Buffer.from(`${JSON.stringify(document)}\n`) };
+}
+
+/**
+ * Tells an error on a connection where Node has no response object, and ends our side of it.
+ * @param requestId as in `Client`; a new one where the request could not be read.
+ * @param sent told when the kernel has all of it. Default: the connection is closed.
+ * @returns bytes of the body of the answer; null where nobody can be told any more.
+ */
+export function tellRaw(
+  socket: Socket,
+  error: GatewayError,
+  requestId: string,
+  sent: () => void = () => socket.destroy(),
+): number | null {
+  if (!socket.writable) {
+    socket.destroy();
+    return null;
+  }
+  const body = `${JSON.stringify(error.problem())}\n`;
+  const bodyBytes = Buffer.byteLength(body);
+  const head = `HTTP/1.1 ${error.status} ${error.code}\r\nContent-Type: application/problem+json\r\nX-Openstack-Request-Id: ${requestId}\r\nConnection: close\r\n`;
+  socket.end(`${head}Content-Length: ${bodyBytes}\r\n\r\n${body}`, sent);
+  return bodyBytes;
 }
 
 /** An answer of the upstream that is held whole, to be sent on. */
@@ -83,8 +107,11 @@ export async function send(
   void linger(client).then(afterEarly);
 }
 
-/** Ends our side of the connection, reads on within bounds, then closes. True if the client was the one to finish. */
-function linger({ request, socket, options, broken }: Client): Promise<boolean> {
+/**
+ * Ends our side of the connection, reads on within bounds, then closes. False if the client reset the connection, and so
+ * may not have read the answer. Nobody else may read the request any more.
+ */
+export function linger({ request, socket, options, broken }: Client): Promise<boolean> {
   const { timeMs, bytes: mostBytes } = options.lingering;
   return new Promise((resolve) => {
     let bytes = 0;
@@ -111,10 +138,10 @@ function linger({ request, socket, options, broken }: Client): Promise<boolean> 
     request.on('end', onEnd);
     request.on('error', () => {});
     request.on('close', onGone);
-    if (request.destroyed) return onGone();
+    if (socket.destroyed) return onGone();
     socket.end();
     // what cannot be parsed cannot be read on either: no body ends here, so the answer has to do
-    if (broken) return onEnd();
+    if (broken || request.readableEnded) return onEnd();
     request.resume();
   });
 }

@@ -17,7 +17,9 @@ export interface Client {
   readonly response: ServerResponse;
   readonly socket: Socket;
   readonly headers: RawHeaders;
-  /** Address of the peer, IPv4 in dotted form; `unix` for a unix socket. */
+  /** On every answer to it and in its line of the log: the client's own where it may be taken over. */
+  readonly requestId: string;
+  /** Address of the peer, IPv4 in dotted form; `unix` for a unix socket; `unknown` where it left before it was asked. */
   readonly peerAddress: string;
   /** True if the client waits for `100 Continue` before it sends its body. */
   readonly expectsContinue: boolean;
@@ -28,11 +30,6 @@ export interface Client {
   onBroken: ((error: GatewayError) => void) | null;
   /** The rest of the request cannot be parsed, so nothing more can be read from this connection. */
   broken: boolean;
-}
-
-/** The address of a socket's peer: an IPv4 client of a listener on `::` is seen as IPv4. */
-export function peerAddress(socket: Socket): string {
-  return socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '') ?? 'unix';
 }
 
 /** How a connection came to us. */

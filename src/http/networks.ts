@@ -1,14 +1,18 @@
 import { BlockList, isIP } from 'node:net';
 
-/** A set of networks, each a CIDR (`10.0.0.0/8`, `fd00::/8`) or a single address. */
+/** A set of peers: networks (`10.0.0.0/8`, `fd00::/8`), single addresses, and `unix` for those of unix sockets. */
 export class Networks {
   readonly #list = new BlockList();
+  readonly #unix: boolean;
+  /** There is no address among them: nothing to look up. */
   readonly #empty: boolean;
 
-  /** @throws Error if an entry is neither. */
+  /** @throws Error if an entry is none of these. */
   constructor(entries: readonly string[]) {
-    this.#empty = entries.length === 0;
+    this.#unix = entries.includes('unix');
+    this.#empty = entries.every((entry) => entry === 'unix');
     for (const entry of entries) {
+      if (entry === 'unix') continue;
       const [address = '', prefix] = entry.split('/');
       const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
       if (prefix === undefined) this.#list.addAddress(address, family);
@@ -16,8 +20,9 @@ export class Networks {
     }
   }
 
-  /** False for anything that is not an address: a unix socket has none. */
+  /** @param address as `Client.peerAddress`. False for anything that is neither an address nor `unix`. */
   has(address: string): boolean {
+    if (address === 'unix') return this.#unix;
     if (this.#empty) return false;
     const family = isIP(address);
     return family !== 0 && this.#list.check(address, family === 6 ? 'ipv6' : 'ipv4');

@@ -1,10 +1,12 @@
 import { pipeline } from 'node:stream/promises';
-import { Pool } from 'undici';
+import { type Dispatcher, Pool } from 'undici';
+import { type ErrorCode, GatewayError } from '../core/errors.ts';
 import { responseHeaders } from '../core/headers.ts';
 import { KiB } from '../core/units.ts';
+import { linger } from './answer.ts';
 import { ask, type Fetched, rawList } from './ask.ts';
 import type { Client } from './client.ts';
-import type { ClientBody } from './client-body.ts';
+import { ClientBody } from './client-body.ts';
 import { checkStatus, upstreamError } from './upstream-error.ts';
 
 export interface PassthroughOptions {
@@ -30,6 +32,22 @@ export interface Passed {
   readonly bytesToClient: number;
 }
 
+export interface PassOptions {
+  /**
+   * Runs when the head of the answer is here, before anything of it is sent; also for a client that has left. What it adds
+   * to the client's `answerFields` is sent.
+   * @param headers the API's, a flat raw list.
+   */
+  readonly beforeAnswer?: (status: number, headers: readonly string[]) => Promise<void>;
+  /** True: what was begun is carried to its end, although the client leaves. Default false. */
+  readonly finishes?: boolean;
+  /** Runs when the request may have reached the API, but its answer never comes. */
+  readonly lost?: () => Promise<void>;
+}
+
+/** Codes of errors that say: the API has not heard of the request. */
+const neverArrived: ReadonlySet<ErrorCode> = new Set(['upstream-unreachable', 'upstream-connect-timeout']);
+
 /** Everything that is not an upload, over kept-alive connections to one upstream. */
 export class Passthrough {
   readonly #pool: Pool;
@@ -49,40 +67,29 @@ export class Passthrough {
 
   /**
    * Sends the request on and its answer back while it arrives; an answer that breaks off breaks off for the client too.
-   * @param beforeAnswer runs when the head of the answer is here, before anything of it is sent.
-   * @throws GatewayError only as long as nothing of the answer was sent.
+   * @throws GatewayError only as long as nothing of the answer was sent; `client-gone` if the client left before that.
    */
-  async pass(
-    client: Client,
-    request: PassedRequest,
-    beforeAnswer: (status: number, headers: readonly string[]) => Promise<void> = async () => {},
-  ): Promise<Passed> {
-    const { response, socket, options } = client;
+  async pass(client: Client, request: PassedRequest, options: PassOptions = {}): Promise<Passed> {
+    const { beforeAnswer = async () => {}, finishes = false, lost = async () => {} } = options;
+    const { socket } = client;
+    if (socket.destroyed) throw clientGone();
     const gone = new AbortController();
     const onClose = (): void => gone.abort();
-    response.once('close', onClose);
+    // Node does not tell the close of the connection to every response
+    if (!finishes) socket.once('close', onClose);
     try {
-      const answer = await this.#request(request, gone.signal);
-      await beforeAnswer(answer.statusCode, answer.headers);
-      // RFC 9110 §8.6: a 204 has none, whatever Glance says
-      const headers = responseHeaders(answer.headers, { contentLength: answer.statusCode !== 204 });
-      headers.push(...client.answerFields);
-      if (!client.request.complete || !options.httpKeepalive) headers.push('Connection', 'close');
-      response.writeHead(answer.statusCode, headers);
-      response.flushHeaders();
-      let bytesToClient = 0;
-      answer.body.on('data', (piece: Buffer) => {
-        bytesToClient += piece.length;
+      const answer = await this.#request(request, gone.signal).catch(async (error: GatewayError) => {
+        if (!neverArrived.has(error.code)) await lost();
+        throw error;
       });
-      try {
-        await pipeline(answer.body, response);
-      } catch {
-        // the head is out: the only honest end of a broken answer is a broken connection
-        socket.resetAndDestroy();
+      await beforeAnswer(answer.statusCode, answer.headers);
+      if (socket.destroyed) {
+        await answer.body.dump();
+        throw clientGone();
       }
-      return { status: answer.statusCode, bytesToClient };
+      return { status: answer.statusCode, bytesToClient: await relayBody(client, request, answer) };
     } finally {
-      response.off('close', onClose);
+      socket.off('close', onClose);
     }
   }
 
@@ -105,7 +112,11 @@ export class Passthrough {
     await this.#pool.destroy();
   }
 
-  async #request({ method, target, headers, body: sentBody }: PassedRequest, signal: AbortSignal) {
+  /** Throws GatewayErrors only. */
+  async #request(
+    { method, target, headers, body: sentBody }: PassedRequest,
+    signal: AbortSignal,
+  ): Promise<PassedAnswer> {
     const sent = [...headers];
     const lengthBytes = Buffer.isBuffer(sentBody) ? sentBody.length : (sentBody?.lengthBytes ?? null);
     if (lengthBytes !== null) sent.push('Content-Length', String(lengthBytes));
@@ -136,3 +147,45 @@ export class Passthrough {
     }
   }
 }
+
+interface PassedAnswer {
+  readonly statusCode: number;
+  readonly headers: readonly string[];
+  readonly body: Dispatcher.ResponseData['body'];
+}
+
+/** Sends the answer while it arrives. Resolves with the bytes of its body, also where it broke off. */
+async function relayBody(
+  client: Client,
+  { body: sentBody }: PassedRequest,
+  { statusCode, headers: received, body }: PassedAnswer,
+): Promise<number> {
+  const { request, response, socket, options, answerFields } = client;
+  const early = !request.complete;
+  // RFC 9110 §8.6: a 204 has none, whatever Glance says
+  const headers = responseHeaders(received, { contentLength: statusCode !== 204 });
+  headers.push(...answerFields);
+  if (early || !options.httpKeepalive) headers.push('Connection', 'close');
+  // the end of an early answer is that of our side of the connection: Node would close both
+  if (early) response.useChunkedEncodingByDefault = false;
+  response.writeHead(statusCode, headers);
+  response.flushHeaders();
+  let bytesToClient = 0;
+  body.on('data', (piece: Buffer) => {
+    bytesToClient += piece.length;
+  });
+  try {
+    await pipeline(body, response, { end: !early });
+    if (early) {
+      if (sentBody instanceof ClientBody) sentBody.destroy();
+      void linger(client);
+    }
+  } catch {
+    // the head is out: the only honest end of a broken answer is a broken connection
+    socket.resetAndDestroy();
+  }
+  return bytesToClient;
+}
+
+const clientGone = (): GatewayError =>
+  new GatewayError('client-gone', 'The client closed the connection before it was answered.');

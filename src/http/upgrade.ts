@@ -1,40 +1,139 @@
 import type { IncomingMessage } from 'node:http';
-import type { Duplex } from 'node:stream';
+import type { Socket } from 'node:net';
 import httpProxy from 'http-proxy';
-import type { GatewayError } from '../core/errors.ts';
+import { GatewayError } from '../core/errors.ts';
+import type { RawHeaders } from '../core/headers.ts';
+import { viaWith } from '../core/via.ts';
+import { tellRaw } from './answer.ts';
+import type { ClientOptions } from './client.ts';
+import { upstreamError } from './upstream-error.ts';
+
+/** A request for another protocol. Node has let go of the socket: whoever has this answers on it and closes it. */
+export interface UpgradeRequest {
+  readonly request: IncomingMessage;
+  readonly socket: Socket;
+  /** What the client sent after the head. */
+  readonly head: Buffer;
+  /** As in `Client`. */
+  readonly peerAddress: string;
+  /** As in `Client`. */
+  readonly requestId: string;
+  readonly lingering: ClientOptions['lingering'];
+}
+
+export interface UpgradeEvents {
+  /**
+   * Told what went wrong before there was an answer: `upstream-*` or `client-gone`. It has to answer at once, because
+   * http-proxy ends the socket next.
+   */
+  refuse(error: GatewayError): void;
+  /** Told the headers of the API's answer; gives those that are added to it. Both are flat raw lists. */
+  answerFields(answered: RawHeaders): RawHeaders;
+}
+
+export interface UpgradesOptions {
+  readonly origin: URL;
+  /** From the request to the head of the answer; 0 = for ever. */
+  readonly responseTimeoutMs: number;
+}
 
 /** Lets another protocol through to the upstream, on the routes that allow it. Uploads never go this way. */
 export class Upgrades {
-  readonly #proxy: httpProxy;
+  readonly #options: UpgradesOptions;
 
-  constructor(origin: URL, failed: (error: Error) => void) {
-    this.#proxy = httpProxy.createProxyServer({ target: origin.origin, ws: true });
-    this.#proxy.on('error', (error, _request, socket) => {
-      failed(error);
-      socket.destroy();
-    });
+  constructor(options: UpgradesOptions) {
+    this.#options = options;
   }
 
-  /** @param target canonical path and query; @param headers what goes upstream, without those of the hop. */
+  /**
+   * Resolves with the status of the upstream's answer when the client's connection is closed; null where there was none.
+   * The upstream's connection ends with it.
+   * @param target canonical path and query; @param headers what goes upstream, without those of the hop.
+   */
   pass(
-    request: IncomingMessage,
-    socket: Duplex,
-    head: Buffer,
+    { request, socket, head }: UpgradeRequest,
     target: string,
     headers: readonly string[],
-  ): void {
+    { refuse, answerFields }: UpgradeEvents,
+  ): Promise<number | null> {
+    const { origin, responseTimeoutMs } = this.#options;
     request.url = target;
     const { upgrade } = request.headers;
     request.headers = { connection: 'Upgrade', ...(upgrade !== undefined && { upgrade }) };
     for (let i = 0; i < headers.length; i += 2)
       request.headers[(headers[i] ?? '').toLowerCase()] = headers[i + 1] ?? '';
-    this.#proxy.ws(request, socket, head);
+    const proxy = httpProxy.createProxyServer({ target: origin.origin, ws: true });
+    return new Promise((resolve) => {
+      let status: number | null = null;
+      socket.once('close', () => resolve(status));
+      // one without a listener is thrown; the listener below has seen to it already
+      proxy.on('error', () => {});
+      proxy.once('proxyReqWs', (sent) => {
+        let timer: NodeJS.Timeout | undefined;
+        if (responseTimeoutMs > 0) {
+          timer = setTimeout(() => {
+            const detail = `The API did not answer within ${responseTimeoutMs / 1000} s.`;
+            sent.destroy(new GatewayError('upstream-timeout', detail));
+          }, responseTimeoutMs);
+        }
+        const onClose = (): void => {
+          sent.destroy(new GatewayError('client-gone', 'The client closed the connection.'));
+        };
+        const answered = (answer: IncomingMessage, code: number): void => {
+          clearTimeout(timer);
+          status = code;
+          answer.headers.via = viaWith(answer.headers.via, answer.httpVersion);
+          const fields = answerFields(answer.rawHeaders);
+          for (let i = 0; i < fields.length; i += 2)
+            answer.headers[(fields[i] ?? '').toLowerCase()] = fields[i + 1] ?? '';
+        };
+        socket.once('close', onClose);
+        sent.once('close', () => clearTimeout(timer));
+        sent.once('error', (error) => {
+          if (status === null) refuse(upstreamError(error));
+          else socket.destroy();
+        });
+        sent.once('upgrade', (answer: IncomingMessage, upstream: Socket) => {
+          answered(answer, 101);
+          socket.off('close', onClose);
+          // half a connection is no use to websocket, and the other half might stay for ever
+          for (const event of ['end', 'close']) {
+            socket.once(event, () => upstream.destroySoon());
+            upstream.once(event, () => socket.destroySoon());
+          }
+        });
+        sent.once('response', (answer: IncomingMessage) => {
+          answered(answer, answer.statusCode ?? 502);
+          // http-proxy writes the head as it is and the body without its frames
+          delete answer.headers['transfer-encoding'];
+          answer.headers.connection = 'close';
+          answer.once('close', () => socket.destroySoon());
+        });
+      });
+      if (socket.destroyed) {
+        refuse(new GatewayError('client-gone', 'The client closed the connection.'));
+        resolve(null);
+      } else proxy.ws(request, socket, head);
+    });
   }
 }
 
-/** Answers on a bare socket: after an upgrade request Node has no response object. */
-export function refuseUpgrade(socket: Duplex, error: GatewayError, requestId: string): void {
-  const body = `${JSON.stringify(error.problem())}\n`;
-  const head = `HTTP/1.1 ${error.status} ${error.code}\r\nContent-Type: application/problem+json\r\nX-Openstack-Request-Id: ${requestId}\r\nConnection: close\r\n`;
-  socket.end(`${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`, () => socket.destroy());
+/**
+ * Refuses an upgrade. What the client sends is read and thrown away within bounds, so that it can read the answer, as
+ * with any early answer.
+ * @returns bytes of the body of the answer; null where nobody can be told.
+ */
+export function refuseUpgrade(
+  { socket, requestId, lingering }: UpgradeRequest,
+  error: GatewayError,
+): number | null {
+  let bytes = 0;
+  const timer = lingering.timeMs > 0 ? setTimeout(() => socket.destroy(), lingering.timeMs) : undefined;
+  socket.once('close', () => clearTimeout(timer));
+  socket.on('end', () => socket.destroySoon());
+  socket.on('data', (piece: Buffer) => {
+    bytes += piece.length;
+    if (lingering.bytes > 0 && bytes > lingering.bytes) socket.destroy();
+  });
+  return tellRaw(socket, error, requestId, () => {});
 }

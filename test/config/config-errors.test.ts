@@ -6,7 +6,7 @@ import { complaints, loaded, type Scratch, scratch } from './scratch.ts';
 const durationExpected = 'expected a duration (seconds, or 250ms 30s 15m 2h; at most 596h)';
 const sizeExpected = 'expected a size (bytes, or 64KiB 4MiB 10GiB 4MB)';
 const addressExpected = 'expected "HOST:PORT", "[IPV6]:PORT" or "unix:/PATH"';
-const networkExpected = 'expected an address or a network, e.g. 10.0.0.0/8 or ::1';
+const networkExpected = 'expected an address or a network, e.g. 10.0.0.0/8 or ::1, or unix';
 
 /** What is written, and what is said about it: `line:column: message`. */
 type Case = readonly [yaml: string, ...said: string[]];

@@ -23,6 +23,7 @@ describe('the body of a client', () => {
           response,
           socket: request.socket,
           headers: request.rawHeaders,
+          requestId: 'req-1',
           peerAddress: '127.0.0.1',
           expectsContinue: false,
           options: { httpKeepalive: true, clientSocketTimeoutMs: 0, lingering: { timeMs: 0, bytes: 0 } },

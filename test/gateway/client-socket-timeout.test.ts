@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../support/eventually.ts';
-import { codeOf, type Stage, startStage } from '../support/running-gateway.ts';
+import { RawClient } from '../support/raw-client.ts';
+import { codeOf, type Stage, startStage, testConfig } from '../support/running-gateway.ts';
 
 const timeoutMs = 300;
 
@@ -130,5 +131,42 @@ describe('max_connections', () => {
       again.destroy();
       assert.equal(status, 200);
     }, 'a place that is free again is served');
+  });
+
+  it('holds over all listeners, and after a reload; 0 = no limit', async () => {
+    const address = '127.0.0.1:0';
+    const listen = [{ address }, { address }];
+    stage = await startStage({ listen, max_connections: 3 });
+    const { gateway, api } = stage;
+    const ports = (gateway.gateway.addresses?.listen ?? []).map((each) => ('port' in each ? each.port : 0));
+    assert.equal(new Set(ports).size, 2);
+    const clients: RawClient[] = [];
+    /** How many of six connections, on both listeners in turn, are served. */
+    const served = async (): Promise<number> => {
+      let count = 0;
+      for (let i = 0; i < 6; i += 1) {
+        const client = await RawClient.connect(ports[i % 2] ?? 0);
+        clients.push(client);
+        await client.request('GET /healthcheck HTTP/1.1', 'Host: x');
+        count += await client.response().then(
+          () => 1,
+          () => 0,
+        );
+      }
+      for (const client of clients.splice(0)) client.destroy();
+      await eventually(async () => assert.equal(await gateway.metric('sluice_connections'), 0));
+      return count;
+    };
+    assert.equal(await served(), 3);
+    assert.equal(await gateway.metric('sluice_connections_dropped_total'), 3);
+    const upstream = { servers: [api.url] };
+    for (const [most, expected] of [
+      [5, 5],
+      [0, 6],
+      [1, 1],
+    ] as const) {
+      await gateway.gateway.reload(testConfig({ listen, upstream, max_connections: most }));
+      assert.equal(await served(), expected, `max_connections: ${most}`);
+    }
   });
 });

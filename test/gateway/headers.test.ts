@@ -20,7 +20,7 @@ describe('the headers that cross the gateway', () => {
     sluice = await TestGateway.start(
       upstream.port,
       { trusted_proxies: [...trusted], quota: { usage: { source: 'none' } } },
-      lines.log,
+      lines,
     );
     client = await sluice.client();
   };

@@ -118,6 +118,34 @@ describe('an image has one writer, where stored bytes are limited', () => {
     assert.deepEqual(informational, [100]);
   });
 
+  for (const [what, how] of Object.entries(changes)) {
+    it(`${what} whose client leaves is carried to its end, and data waits until then, not longer`, async () => {
+      await start();
+      holding = true;
+      const changing = await change(how);
+      const [connection] = await eventually(() => held.length === 1 && held, 'the API has the change');
+      let cut = false;
+      void connection?.closed.then(() => {
+        cut = true;
+      });
+      changing.reset();
+      await eventually(async () => assert.equal(await sluice.metric('sluice_connections'), 0));
+      const uploading = await upload('Content-Length: 5', 'Expect: 100-continue');
+      // its connection to the API is not cut, and what came to the API since is not the upload
+      const asked = await sluice.client();
+      await asked.request('GET /v2/images HTTP/1.1', 'Host: images');
+      await asked.response();
+      assert.equal(cut, false);
+      assert.equal(
+        upstream.connections.some(({ head }) => head.includes('/file ')),
+        false,
+      );
+      for (const each of held) answer(each, '200 OK');
+      await uploading.write(Buffer.alloc(5));
+      assert.equal((await uploading.response()).status, 204);
+    });
+  }
+
   it('a deleter does not wait', async () => {
     await start();
     const uploading = await upload('Content-Length: 5');

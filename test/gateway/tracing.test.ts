@@ -31,7 +31,7 @@ describe('the spans of a request', () => {
     return connection;
   };
   const begin = async (): Promise<void> => {
-    sluice = await TestGateway.start(upstream.port, { quota: { usage: { source: 'none' } } }, lines.log);
+    sluice = await TestGateway.start(upstream.port, { quota: { usage: { source: 'none' } } }, lines);
     client = await sluice.client();
   };
   const uploadFive = async (...fields: readonly string[]): Promise<number> => {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { defaultConfig } from '../../src/config/load.ts';
 import type { WrittenOptions } from '../../src/config/options.ts';
 import { Gateway } from '../../src/gateway.ts';
-import { createLog, type Log } from '../../src/log.ts';
+import { LogLines } from './log-lines.ts';
 import { RawClient } from './raw-client.ts';
 
 const uploadsAnswer = z.object({
@@ -11,23 +11,40 @@ const uploadsAnswer = z.object({
   ),
 });
 
+const accessLine = z.object({
+  request_id: z.string(),
+  upstream_request_id: z.string().optional(),
+  trace_id: z.string().optional(),
+  client: z.string(),
+  method: z.string(),
+  action: z.string(),
+  route: z.string(),
+  status: z.number(),
+  error: z.string().optional(),
+  ending: z.string().optional(),
+});
+
+/** What the log says of one request. */
+export type AccessLine = z.infer<typeof accessLine>;
+
 export type UploadRow = z.infer<typeof uploadsAnswer>['uploads'][number];
 
-/** A gateway in this process, before an upstream on loopback, with no health checks of its own. */
+/** A gateway in this process on a port of loopback, before an upstream there, with no health checks of its own. */
 export class TestGateway {
   readonly gateway: Gateway;
   readonly port: number;
   readonly adminPort: number;
+  readonly #log: LogLines;
   readonly #clients: RawClient[] = [];
 
   static async start(
     upstreamPort: number,
     changes: WrittenOptions = {},
-    log: Log = createLog('silent'),
+    log: LogLines = new LogLines(),
   ): Promise<TestGateway> {
     const config = defaultConfig({
       ...changes,
-      listen: [{ address: '127.0.0.1:0' }],
+      listen: [{ address: '127.0.0.1:0' }, ...(changes.listen ?? [])],
       admin: { address: '127.0.0.1:0' },
       upstream: {
         ...changes.upstream,
@@ -35,20 +52,26 @@ export class TestGateway {
         health: { interval: 0 },
       },
     });
-    const gateway = new Gateway(config, log, 'test');
+    const gateway = new Gateway(config, log.log, 'test');
     await gateway.start();
-    return new TestGateway(gateway);
+    return new TestGateway(gateway, log);
   }
 
-  private constructor(gateway: Gateway) {
+  private constructor(gateway: Gateway, log: LogLines) {
     const { listen = [], admin } = gateway.addresses ?? {};
     const [first] = listen;
     if (first === undefined || admin === undefined || !('port' in first) || !('port' in admin)) {
       throw new Error('the gateway does not listen on TCP');
     }
     this.gateway = gateway;
+    this.#log = log;
     this.port = first.port;
     this.adminPort = admin.port;
+  }
+
+  /** One for each request that is over, oldest first. */
+  get lines(): readonly AccessLine[] {
+    return this.#log.requests().map((line) => accessLine.parse(line));
   }
 
   /** A connection that `stop` lets go of. */
@@ -61,6 +84,13 @@ export class TestGateway {
   /** The uploads under way, as an operator sees them. */
   uploads(): Promise<UploadRow[]> {
     return uploadsUnderWay(this.adminPort);
+  }
+
+  /** The value of one series, e.g. `sluice_connections`; 0 where there is none. */
+  async metric(series: string): Promise<number> {
+    const text = await (await fetch(`http://127.0.0.1:${this.adminPort}/metrics`)).text();
+    const line = text.split('\n').find((each) => each.startsWith(`${series} `));
+    return line === undefined ? 0 : Number(line.slice(series.length + 1));
   }
 
   /** An operator ends an upload. Resolves with the status of the answer. */
