@@ -25,12 +25,12 @@ import type { Networks } from './http/networks.ts';
 import type { Passthrough } from './http/passthrough.ts';
 import type { Identified, Identity } from './identity/identity.ts';
 import type { ImageAccess } from './image-access.ts';
-import type { ImageLookup } from './image-lookup.ts';
+import type { ImageLookup, Operator } from './image-lookup.ts';
 import type { Imports, MeteredImport } from './imports.ts';
 import { type Judgement, judge } from './judgement.ts';
 import type { Lane } from './lanes/lane.ts';
 import { type Log, logAccess } from './log.ts';
-import type { Payers } from './payer.ts';
+import { type Payers, tokenRestricted } from './payer.ts';
 import type { RateLimits } from './rate-limits.ts';
 import type { Registry, Upload } from './registry.ts';
 import type { Resolution } from './resolution.ts';
@@ -55,6 +55,8 @@ export interface Services {
   readonly registry: Registry;
   readonly passthrough: Passthrough;
   readonly lookup: ImageLookup;
+  /** Null where the gateway has no account of its own. */
+  readonly operator: Operator | null;
   readonly knownImages: KnownImages;
   readonly resolution: Resolution;
   readonly metrics: Metrics;
@@ -244,7 +246,7 @@ async function admitAndForward(
   const id = registry.newId();
   record.upload = id;
   record.lane = lane.name;
-  const caller: Caller = { headers, project: who.project };
+  const caller = await callerFor(services, who, headers);
   const paying = await payers.payer(operation.image, who, caller);
   if ('answer' in paying) {
     record.ending = 'refused';
@@ -252,7 +254,12 @@ async function admitAndForward(
   }
   const { owner } = paying;
   record.project = owner.project;
-  const admitted = await admission.admit(config, { id, owner, declaredBytes, caller });
+  const admitted = await admission
+    .admit(config, { id, owner, declaredBytes, caller })
+    .catch((error: unknown) => {
+      const refused = error instanceof GatewayError && error.code === 'credentials-refused';
+      throw refused && who.restricted ? tokenRestricted() : error;
+    });
   const upload = registry.begin(id, {
     image: operation.image,
     owner,
@@ -300,6 +307,20 @@ async function admitAndForward(
     return;
   }
   await relay(services, client, verdict.told, record);
+}
+
+/**
+ * In whose name the gateway asks about the image and what is stored: the caller's, so that it needs no power of its own.
+ * Only a token that may do some requests and no others is spared, where there is an account that sees everything.
+ */
+async function callerFor(
+  { operator }: Services,
+  who: Identified,
+  headers: readonly string[],
+): Promise<Caller> {
+  if (who.restricted && operator !== null && (await operator.seesEverything()))
+    return await operator.caller();
+  return { headers, project: who.project };
 }
 
 /** Sends an answer of the API on, which is held whole. */
@@ -454,7 +475,7 @@ async function meterImport(
   const { image } = operation;
   const imported = judged?.imported ?? null;
   if (imported === null || image === null || who === null || !payers.matter) return null;
-  const caller: Caller = { headers, project: who.project };
+  const caller = await callerFor(services, who, headers);
   const paying = await payers.payer(image, who, caller);
   if ('answer' in paying) {
     await relay(services, client, paying.answer, record);

@@ -355,6 +355,7 @@ export class Gateway {
       registry: this.#registry,
       passthrough,
       lookup,
+      operator,
       knownImages: this.#knownImages,
       resolution: this.#resolution,
       metrics: this.#metrics,

@@ -56,7 +56,7 @@ export class Payers {
    */
   async payer(
     image: string,
-    { user, project, roles }: Identified,
+    { user, project, roles, restricted }: Identified,
     caller: Caller,
   ): Promise<{ readonly owner: Owner } | { readonly answer: Fetched }> {
     const { limitsStored, knowsProjects, adminRoles } = this.#options;
@@ -68,6 +68,7 @@ export class Payers {
       });
       if ('answer' in looked) {
         const { status } = looked.answer;
+        if (restricted && (status === 401 || status === 403)) throw tokenRestricted();
         if (status >= 400 && status < 500) return looked;
         throw unavailable(`The API answered ${status} when asked whose the image is.`);
       }
@@ -83,6 +84,13 @@ export class Payers {
     }
     return { owner: { user, project: payer } };
   }
+}
+
+/** The API does not let the token ask, though it lets it upload. */
+export function tokenRestricted(): GatewayError {
+  const detail =
+    'The access rules of the token let it upload, but not ask whose the image is and what is stored.';
+  return new GatewayError('token-restricted', detail, { ending: 'refused' });
 }
 
 function unavailable(detail: string, cause?: unknown): GatewayError {

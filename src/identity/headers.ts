@@ -39,6 +39,7 @@ export class HeaderIdentity implements Identity {
       user: id(headers, this.#user),
       project: id(headers, this.#project),
       // the name that authtoken gives them (glance.md §1.8)
+      restricted: false,
       roles: (joinedHeader(headers, 'x-roles') ?? '').split(',').map((role) => role.trim()),
     };
   }

@@ -16,6 +16,8 @@ export interface Identified {
   /** The project that the request is made in; null where it is made in none. */
   readonly project: string | null;
   readonly roles: readonly string[];
+  /** True if the token may do some requests only: then it may not be able to ask what the gateway has to know. */
+  readonly restricted: boolean;
 }
 
 /** Says whose a request is. */

@@ -94,7 +94,7 @@ export class KeystoneIdentity implements Identity {
       }
     }
     const { user, project, roles } = token;
-    return { user, project, roles };
+    return { user, project, roles, restricted: token.accessRules !== null && forService === null };
   }
 
   /** The token of a service that speaks for the caller, if the peer may bring one and it is one; else null. */

@@ -74,7 +74,12 @@ describe('what Keystone says of a token', () => {
 
   it('is asked once, and then believed for cache_ttl, and not a millisecond longer', async () => {
     const secret = keystone.issue({ user: 'ann', project: 'blue', roles: ['member', 'reader'] });
-    assert.deepEqual(await whoIs(secret), { user: 'ann', project: 'blue', roles: ['member', 'reader'] });
+    assert.deepEqual(await whoIs(secret), {
+      user: 'ann',
+      project: 'blue',
+      roles: ['member', 'reader'],
+      restricted: false,
+    });
     keystone.revoke(secret);
     nowMs += cacheTtlMs - 1;
     assert.equal((await whoIs(secret)).user, 'ann');
@@ -204,7 +209,12 @@ describe('what Keystone says of a token', () => {
 
   it('names no project for a token of the system', async () => {
     const secret = keystone.issue({ user: 'root', project: null, system: true, roles: ['admin'] });
-    assert.deepEqual(await whoIs(secret), { user: 'root', project: null, roles: ['admin'] });
+    assert.deepEqual(await whoIs(secret), {
+      user: 'root',
+      project: null,
+      roles: ['admin'],
+      restricted: false,
+    });
   });
 
   it('holds the access rules of an application credential', async () => {
