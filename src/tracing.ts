@@ -1,5 +1,5 @@
 // Spans through the OpenTelemetry API alone: without an SDK in the process every call here does nothing
-// (docs/tracing.md, docs/decisions/0012). Contexts are handed on by value; the span of a request is the active one too, for
+// (docs/tracing.md, docs/decisions/0010). Contexts are handed on by value; the span of a request is the active one too, for
 // what an operator instruments besides.
 import {
   type Attributes,

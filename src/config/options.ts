@@ -332,7 +332,8 @@ export const options = mapping({
       admin_roles: option(
         list(text('the name of a role'), 'role'),
         ['admin'],
-        'Roles of which one lets a caller upload into the image of another project, which then pays.',
+        'Roles of which one lets a caller upload into the image of another project, which then pays, and change whose an ' +
+          'image is. Only roles that the API takes for an administrator’s: others do not see all images of that project.',
       ),
     }),
     {},
