@@ -498,6 +498,17 @@ async function cancelUploadsOf(registry: Registry, image: string): Promise<void>
   clearTimeout(timer);
 }
 
+/** Codes of requests that two servers may read in two ways: what follows on the connection may be no request at all. */
+const notPlainHttp: ReadonlySet<ErrorCode> = new Set([
+  'request-invalid',
+  'header-invalid',
+  'headers-too-large',
+  'length-invalid',
+  'coding-unsupported',
+  'target-invalid',
+  'target-ambiguous',
+]);
+
 /** Answers with an error of ours, if the client is still there to read it. */
 async function refuse(
   { log, metrics }: Services,
@@ -513,6 +524,7 @@ async function refuse(
     record.status = error.status;
     record.answeredBytes = answer.body.length;
   }
+  if (notPlainHttp.has(error.code)) client.response.shouldKeepAlive = false;
   await send(client, answer, (delivered) => {
     if (record.upload !== null) metrics.earlyAnswer(error.status, delivered);
   });

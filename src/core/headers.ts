@@ -33,6 +33,8 @@ const hopByHop: ReadonlySet<string> = new Set([
   'trailer',
   'transfer-encoding',
   'upgrade',
+  // RFC 7540 §3.2.1: of the hop whether Connection names it or not
+  'http2-settings',
 ]);
 
 // what keystonemiddleware's auth_token sets, and Glance believes where that filter does not run

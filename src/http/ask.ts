@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici';
 import { GatewayError } from '../core/errors.ts';
 import { MiB } from '../core/units.ts';
-import { checkStatus, upstreamError } from './upstream-error.ts';
+import { checkCoding, checkStatus, upstreamError } from './upstream-error.ts';
 
 /** A request of the gateway's own. */
 export interface Question {
@@ -50,6 +50,7 @@ export async function ask(dispatcher: Dispatcher, question: Question): Promise<F
       pieces.push(piece);
     }
     checkStatus(answer.statusCode);
+    checkCoding(rawList(answer.headers));
     return { status: answer.statusCode, headers: rawList(answer.headers), body: Buffer.concat(pieces) };
   } catch (error) {
     throw upstreamError(error);

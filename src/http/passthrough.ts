@@ -7,7 +7,8 @@ import { linger } from './answer.ts';
 import { ask, type Fetched, rawList } from './ask.ts';
 import type { Client } from './client.ts';
 import { ClientBody } from './client-body.ts';
-import { checkStatus, upstreamError } from './upstream-error.ts';
+import { pooledConnector } from './pooled-socket.ts';
+import { checkCoding, checkStatus, upstreamError } from './upstream-error.ts';
 
 export interface PassthroughOptions {
   readonly origin: URL;
@@ -56,7 +57,7 @@ export class Passthrough {
     this.#pool = new Pool(options.origin.origin, {
       connections: null,
       pipelining: 1,
-      connectTimeout: options.connectTimeoutMs,
+      connect: pooledConnector(options.connectTimeoutMs),
       headersTimeout: options.responseTimeoutMs,
       bodyTimeout: options.responseTimeoutMs,
       keepAliveTimeout: options.idleTimeoutMs,
@@ -135,13 +136,15 @@ export class Passthrough {
         // to undici whatever is below 200 is no answer yet
         onInfo: (info) => checkStatus(info.statusCode),
       });
+      const raw = rawList(received);
       try {
         checkStatus(statusCode);
+        checkCoding(raw);
       } catch (error) {
         body.on('error', () => {}).destroy();
         throw error;
       }
-      return { statusCode, headers: rawList(received), body };
+      return { statusCode, headers: raw, body };
     } catch (error) {
       throw upstreamError(error);
     }

@@ -1,4 +1,5 @@
 import { GatewayError } from '../core/errors.ts';
+import { joinedHeader, type RawHeaders } from '../core/headers.ts';
 
 /** What undici throws, by its stable codes, in our words. */
 export function upstreamError(error: unknown): GatewayError {
@@ -47,4 +48,22 @@ export function checkStatus(status: number): void {
   throw new GatewayError('upstream-invalid', 'The answer of the API has a status that does not exist.', {
     ending: 'upstream-lost',
   });
+}
+
+/**
+ * Refuses an answer whose body another reader would take for another one: the parsers below us undo `chunked` and let every
+ * other coding stand, and what is of the hop is not sent on.
+ * @throws GatewayError `upstream-invalid` for any Transfer-Encoding but `chunked`.
+ */
+export function checkCoding(headers: RawHeaders): void {
+  const coding = joinedHeader(headers, 'transfer-encoding')?.trim().toLowerCase();
+  if (coding !== undefined && coding !== 'chunked') {
+    throw new GatewayError(
+      'upstream-invalid',
+      'The API answered with a transfer coding other than chunked.',
+      {
+        ending: 'upstream-lost',
+      },
+    );
+  }
 }

@@ -2,7 +2,7 @@ import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { Socket } from 'node:net';
 import { GatewayError } from '../core/errors.ts';
 import { KiB, MiB } from '../core/units.ts';
-import { checkStatus } from './upstream-error.ts';
+import { checkCoding, checkStatus } from './upstream-error.ts';
 
 /** The most of an answer to an upload that is relayed. Glance's largest is a few hundred bytes. */
 const mostAnswerBytes = MiB;
@@ -237,6 +237,7 @@ function receive(sent: ClientRequest): Promise<UpstreamAnswer> {
       const { statusCode = 0 } = response;
       try {
         checkStatus(statusCode);
+        checkCoding(response.rawHeaders);
       } catch (error) {
         reject(error);
         response.destroy();
@@ -255,13 +256,20 @@ function receive(sent: ClientRequest): Promise<UpstreamAnswer> {
       });
       response.on('error', lost);
       response.on('close', () => lost());
-      response.on('end', () =>
+      response.on('end', () => {
+        // where nothing else frames the answer its end is the connection's, and Node takes a reset for one
+        if (framedByEnd(response) && sent.socket?.errored) return lost(sent.socket.errored);
         resolve({
           status: statusCode,
           headers: response.rawHeaders,
           body: Buffer.concat(pieces),
-        }),
-      );
+        });
+      });
     });
   });
+}
+
+function framedByEnd({ statusCode, headers }: IncomingMessage): boolean {
+  if (statusCode === 204 || statusCode === 304) return false;
+  return headers['content-length'] === undefined && headers['transfer-encoding'] === undefined;
 }

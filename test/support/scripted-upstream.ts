@@ -14,6 +14,7 @@ export class ScriptedUpstream {
   readonly connections: UpstreamConnection[] = [];
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  readonly #asked = new WeakSet<Socket>();
   readonly #ended = new WeakSet<Socket>();
   #script: Script;
 
@@ -35,9 +36,12 @@ export class ScriptedUpstream {
     return address.port;
   }
 
-  /** Sockets that the gateway did not end, by FIN or by RST. */
+  /**
+   * Sockets with a request that the gateway did not end, by FIN or by RST. After a request that was given up undici
+   * opens one more connection, on which it then has nothing to ask.
+   */
   get openSockets(): number {
-    return [...this.#sockets].filter((socket) => !this.#ended.has(socket)).length;
+    return [...this.#sockets].filter((socket) => this.#asked.has(socket) && !this.#ended.has(socket)).length;
   }
 
   /** For connections to come. */
@@ -57,6 +61,7 @@ export class ScriptedUpstream {
     socket.on('close', () => this.#sockets.delete(socket));
     socket.on('end', () => this.#ended.add(socket));
     socket.on('error', () => {});
+    socket.once('data', () => this.#asked.add(socket));
     let received = Buffer.alloc(0);
     const onData = (bytes: Buffer): void => {
       received = Buffer.concat([received, bytes]);
