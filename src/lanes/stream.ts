@@ -55,8 +55,8 @@ class Carriage {
     this.#allowedBytes = passage.allowedBytes;
     if (passage.declaredBytes === null) {
       this.#cutter = new FrameCutter(passage.frameBytes);
-      // half a frame may gather while the one before it drains: enough to keep the upstream busy
-      this.#holdBytes = passage.frameBytes + Math.max(passage.frameBytes / 2, blockBytes);
+      // a quarter of a frame may gather while the one before it drains: enough to keep the upstream busy
+      this.#holdBytes = passage.frameBytes + Math.max(passage.frameBytes / 4, blockBytes);
     } else {
       this.#cutter = new LengthCutter();
       this.#holdBytes = lengthHoldBytes;
