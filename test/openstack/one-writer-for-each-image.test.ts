@@ -49,7 +49,9 @@ describe('what a member can do to the record of an image makes no room', () => {
     const gift = { op: 'add', path: '/owner', value: other.projectId };
     assert.deepEqual(await patch(gateway.origin, imageId, gift), { status: 403, code: 'owner-fixed' });
     assert.equal((await putNew(gateway.origin, owner, 1)).code, 'quota-exceeded');
-    // the control: the day Glance refuses it, this line says so
+    // the control: the day Glance refuses it, this says so. Who still sees the image afterwards may give it away
+    const shown = { op: 'add', path: '/visibility', value: 'community' };
+    assert.equal((await patch(glanceOrigin, imageId, shown)).status, 200);
     assert.equal((await patch(glanceOrigin, imageId, gift)).status, 200);
   });
 
