@@ -145,6 +145,15 @@ function refusalError(refused: RefusedClaim): GatewayError {
       return new GatewayError('saving-exceeded', detail, more);
     }
     case 'uploads':
-      return new GatewayError('uploads-exceeded', `${account} may have ${allowed} uploads at once.`, more);
+      return new GatewayError('uploads-exceeded', `${account} may have ${allowed} uploads at once.`, {
+        ...more,
+        headers: uploadsFields(allowed),
+      });
   }
 }
+
+/** The fields of draft-ietf-httpapi-ratelimit-headers-10 for a quota of uploads at once; when one ends nobody knows. */
+const uploadsFields = (allowed: number): string[] => [
+  ...['RateLimit-Policy', `"uploads";q=${allowed};qu="concurrent-requests"`],
+  ...['RateLimit', '"uploads";r=0'],
+];

@@ -400,24 +400,24 @@ async function pass(services: Services, client: Client, known: Known, record: Ac
   if (operation.image === null || !changesRecord(services, operation))
     return await passJudged(services, client, known, judged, record);
   const endChange = services.imageAccess.change(operation.image);
-  let answered = false;
+  let mayGoOn = false;
   try {
     await passJudged(services, client, known, judged, record, () => {
-      answered = true;
+      mayGoOn = true;
     });
   } finally {
-    endChange(answered);
+    endChange(!mayGoOn);
   }
 }
 
-/** @param onAnswer called when the API has answered, and so is done with the request. */
+/** @param onLost called when the request is over here, but the API may still be at it. */
 async function passJudged(
   services: Services,
   client: Client,
   known: Known,
   judged: Judgement | null,
   record: AccessRecord,
-  onAnswer: () => void = () => {},
+  onLost: () => void = () => {},
 ): Promise<void> {
   const { operation, framing, headers, trace } = known;
   const streamed = judged === null ? openBody(client, framing, services.config.maxBodyBytes) : null;
@@ -435,7 +435,8 @@ async function passJudged(
       { method, target: operation.target, headers: call.headers, body: judged?.body ?? streamed },
       {
         beforeAnswer: async (status, answered) => {
-          onAnswer();
+          // a proxy before the API answers so when it has waited long enough
+          if (status === 502 || status === 504) onLost();
           if (!client.socket.destroyed) record.status = status;
           call?.answered(status);
           const success = status >= 200 && status < 300;
@@ -447,6 +448,7 @@ async function passJudged(
         // has answered
         finishes: deleted !== null || changesRecord(services, operation),
         lost: async () => {
+          onLost();
           if (deleted !== null) await services.registry.lookAtImage(deleted);
         },
       },

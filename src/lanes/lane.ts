@@ -48,7 +48,7 @@ export type Carried = 'sent' | 'interrupted';
  * A way to move the bytes of an upload. Promises of every lane:
  * - the upstream gets exactly the client's bytes, in order, framed as `declaredBytes` demands;
  *   a body that was cut short never ends cleanly: the lane stops writing, the caller resets;
- * - no byte is sent beyond what is allowed, and no more than about one and a half chunks are held;
+ * - no byte is sent beyond what is allowed, and no more than about one and a quarter chunks are held;
  * - it rejects with a GatewayError that has an `ending`: `client-gone`, `client-stalled`, `too-large`,
  *   `quota-exceeded`, `upstream-stalled`, or the reason of the signal;
  * - when it settles, in whatever way, it listens to nothing, has no timer, and has left the client paused.

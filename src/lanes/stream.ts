@@ -28,6 +28,8 @@ class Carriage {
   readonly #passage: Passage;
   readonly #cutter: Cutter;
   readonly #holdBytes: number;
+  /** Reads on when no more than this is held; for frames a whole one, or one that is never filled would wait for ever. */
+  readonly #resumeBytes: number;
   #resolve: (carried: Carried) => void = () => {};
   #reject: (error: unknown) => void = () => {};
   #settled = false;
@@ -55,11 +57,13 @@ class Carriage {
     this.#allowedBytes = passage.allowedBytes;
     if (passage.declaredBytes === null) {
       this.#cutter = new FrameCutter(passage.frameBytes);
-      // half a frame may gather while the one before it drains: enough to keep the upstream busy
-      this.#holdBytes = passage.frameBytes + Math.max(passage.frameBytes / 2, blockBytes);
+      // a quarter of a frame may gather while the one before it drains: enough to keep the upstream busy
+      this.#holdBytes = passage.frameBytes + Math.max(passage.frameBytes / 4, blockBytes);
+      this.#resumeBytes = passage.frameBytes;
     } else {
       this.#cutter = new LengthCutter();
       this.#holdBytes = lengthHoldBytes;
+      this.#resumeBytes = (lengthHoldBytes * 2) / 3;
     }
   }
 
@@ -241,7 +245,7 @@ class Carriage {
     if (!this.#paused && (this.#asking || held >= this.#holdBytes)) {
       this.#paused = true;
       client.pause();
-    } else if (this.#paused && !this.#asking && held <= (this.#holdBytes * 2) / 3) {
+    } else if (this.#paused && !this.#asking && held <= this.#resumeBytes) {
       this.#paused = false;
       client.resume();
     }

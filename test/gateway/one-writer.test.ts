@@ -208,6 +208,24 @@ describe('an image has one writer, where stored bytes are limited', () => {
     });
   }
 
+  it('a change that was refused here hinders nobody', async () => {
+    await start(50);
+    status = 'active';
+    size = 100;
+    // the copy does not fit, so the API never hears of it
+    const copy = ['POST', '/import', '{"method":{"name":"copy-image"},"stores":["b"]}'] as never;
+    const { status: refused } = await (await change(copy)).response();
+    assert.equal(refused, 413);
+    assert.equal(
+      upstream.connections.some(({ head }) => head.startsWith('POST')),
+      false,
+    );
+    size = null;
+    const uploading = await upload('Content-Length: 5');
+    await uploading.write(Buffer.alloc(5));
+    assert.equal((await uploading.response()).status, 204);
+  });
+
   it('where nothing is limited everything goes as it comes', async () => {
     sluice = await TestGateway.start(upstream.port, { quota: { mode: 'off' } });
     const uploading = await upload('Content-Length: 5');

@@ -140,6 +140,19 @@ describe('the quota', () => {
     assert.equal((await put(await create(), Buffer.alloc(100))).status, 204);
   });
 
+  it('tells with 429 how many uploads may be under way at once', async () => {
+    await start({ quota: { limits: [{ per: 'user', uploads: 1 }], usage: { source: 'none' } } });
+    const first = await create();
+    const second = await create();
+    const finish = await heldUpload(first, 10);
+    const refused = await put(second, Buffer.alloc(1));
+    assert.equal(refused.status, 429);
+    assert.equal(refused.headers.get('ratelimit'), '"uploads";r=0');
+    assert.equal(refused.headers.get('ratelimit-policy'), '"uploads";q=1;qu="concurrent-requests"');
+    assert.equal(refused.headers.get('retry-after'), '5');
+    assert.equal(await finish(), 204);
+  });
+
   it('bounds the uploads at once of a user with 429, and not those of another', async () => {
     await start({ quota: { limits: [{ per: 'user', uploads: 1 }], usage: { source: 'none' } } });
     const finish = await heldUpload(await create(), 10);
