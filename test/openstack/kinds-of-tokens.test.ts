@@ -88,9 +88,10 @@ describe('whatever kind of token Keystone gives', () => {
     await assertPaidByOwner(await applicationCredentialToken(owner, { rules }), owner.userId);
   });
 
-  it('an application credential that may upload but not look is refused by Glance, which is asked whose the image is', async () => {
+  it('an application credential that may upload but not look may upload, if the gateway has a service account to ask with', async () => {
     const token = await applicationCredentialToken(owner, { rules: [mayUpload] });
-    assert.deepEqual(await refusal(token), { status: 401, code: '' });
+    assert.deepEqual(await refusal(token), { status: 403, code: 'token-restricted' });
+    await assertPaidByOwner(token, owner.userId, withAccount);
   });
 
   for (const [what, rule] of Object.entries<AccessRule>({
