@@ -20,7 +20,7 @@ const chunkedBody: BodyFraming = { kind: 'chunked' };
  * Reads the framing of a request, more strictly than RFC 9112 allows us to be lenient: whatever two servers
  * have ever read in two ways is refused.
  * @throws GatewayError `length-invalid` if Content-Length is not one decimal number up to 2^53 - 1, or stands
- *   twice, even with equal values; `request-invalid` if it stands beside Transfer-Encoding, if the latter comes
+ *   twice, even with equal values; `request-invalid` if it stands beside Transfer-Encoding, if the latter is empty or comes
  *   with HTTP/1.0, or for another version of HTTP; `coding-unsupported` for any Transfer-Encoding but `chunked`.
  */
 export function bodyFraming({ rawHeaders, httpVersion }: FramingHead): BodyFraming {
@@ -47,6 +47,10 @@ export function bodyFraming({ rawHeaders, httpVersion }: FramingHead): BodyFrami
       throw new GatewayError('request-invalid', 'Content-Length stands beside Transfer-Encoding.');
     if (httpVersion === '1.0')
       throw new GatewayError('request-invalid', 'HTTP/1.0 has no Transfer-Encoding.');
+    // as newer parsers of Node's say of it themselves
+    if (codings === 1 && coding.trim() === '') {
+      throw new GatewayError('request-invalid', 'Transfer-Encoding names no coding.');
+    }
     if (codings > 1 || coding.toLowerCase() !== 'chunked') {
       throw new GatewayError('coding-unsupported', 'The one transfer coding that is understood is chunked.');
     }

@@ -61,7 +61,7 @@ describe('the framing of a body', () => {
     ['coding-unsupported', ['Transfer-Encoding', 'identity'], '1.1'],
     ['coding-unsupported', ['Transfer-Encoding', 'xchunked'], '1.1'],
     ['coding-unsupported', ['Transfer-Encoding', 'chunked;a=b'], '1.1'],
-    ['coding-unsupported', ['Transfer-Encoding', ''], '1.1'],
+    ['request-invalid', ['Transfer-Encoding', ''], '1.1'],
   ];
   for (const [code, rawHeaders, httpVersion] of refused) {
     it(`${JSON.stringify(rawHeaders)} in HTTP/${httpVersion} is refused as ${code}`, () => {

@@ -59,7 +59,7 @@ const refused: readonly Row[] = [
   ['a coding that only looks like chunked', put(['Transfer-Encoding: xchunked']), 400],
   ['a coding after a vertical tab', put(['Transfer-Encoding: \x0bchunked']), 400],
   ['identity', put(['Transfer-Encoding: identity']), 400],
-  ['an empty coding', put(['Transfer-Encoding:']), 501],
+  ['an empty coding', put(['Transfer-Encoding:']), 400],
   ['a coding in HTTP/1.0', wire(`PUT ${target} HTTP/1.0`, ['Transfer-Encoding: chunked'], '0\r\n\r\n'), 400],
   ['the size of a chunk with a sign', chunked('+3\r\nabc\r\n0\r\n\r\n'), 400],
   ['the size of a chunk with a space before it', chunked(' 3\r\nabc\r\n0\r\n\r\n'), 400],
