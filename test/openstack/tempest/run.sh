@@ -23,10 +23,8 @@ gateway_configuration() {
 listen: [{ address: "127.0.0.1:$GATEWAY_PORT" }]
 admin: { address: "127.0.0.1:$GATEWAY_ADMIN_PORT" }
 upstream: { servers: ["$GLANCE_URL"], server_kind: eventlet }
-identity: { source: keystone, keystone: { url: "$KEYSTONE_URL" } }
-quota: { limits: [{ per: project, total: 1TiB }, { per: user, saving: 1TiB, uploads: 1000 }], usage: { ttl: 1s } }
-# what goes round the gateway is refused where a total is set, and Tempest tests it
-import: { web_download: pass, glance_download: pass, tasks: pass, locations: pass }
+identity: { source: none }
+quota: { mode: "off" }
 EOC
 }
 
