@@ -27,9 +27,10 @@ import type { Identified, Identity } from './identity/identity.ts';
 import type { ImageAccess } from './image-access.ts';
 import type { ImageLookup, Operator } from './image-lookup.ts';
 import type { Imports, MeteredImport } from './imports.ts';
-import { type Judgement, judge } from './judgement.ts';
+import { isJudged, type Judgement, judge } from './judgement.ts';
 import type { Lane } from './lanes/lane.ts';
 import { type Log, logAccess } from './log.ts';
+import type { Overload, Place, Weight } from './overload.ts';
 import { type Payers, tokenRestricted } from './payer.ts';
 import type { RateLimits } from './rate-limits.ts';
 import type { Registry, Upload } from './registry.ts';
@@ -52,6 +53,7 @@ export interface Services {
   readonly admission: Admission;
   readonly imports: Imports;
   readonly lane: Lane;
+  readonly overload: Overload;
   readonly registry: Registry;
   readonly passthrough: Passthrough;
   readonly lookup: ImageLookup;
@@ -96,17 +98,21 @@ async function live(services: Services, client: Client, trace: RequestTrace): Pr
   const beganMs = performance.now();
   const record = newRecord(client.requestId, client.request.method ?? '');
   record.traceId = trace.traceId;
+  let place: Place | null = null;
   try {
     const classified = classifyRequest(services, client, record, trace);
+    // before anything that costs: whoever is refused here has asked nobody anything
+    place = services.overload.begin(weightOf(classified.operation));
     const { action } = classified.operation;
     await services.rateLimits.byAddress(client, action, record.client);
     const known = await identify(services, client, classified, record);
     await services.rateLimits.byOwner(client, action, known.who);
     if (isUpload(known.operation)) await upload(services, client, known, record);
-    else await pass(services, client, known, record);
+    else await pass(services, client, known, record, place);
   } catch (thrown) {
     await refuse(services, client, asGatewayError(thrown), record);
   } finally {
+    place?.release();
     conclude(services, record, performance.now() - beganMs);
     trace.end(record);
   }
@@ -285,6 +291,7 @@ async function admitAndForward(
       method,
       target: operation.target,
       headers: call.headers,
+      buffered: services.overload.buffered,
       reservedBytes: admitted.reservation.bytes,
       growByChunk: async () => {
         upload.reservedBytes = await admitted.growByChunk();
@@ -391,9 +398,15 @@ async function settle(
   }
 }
 
-async function pass(services: Services, client: Client, known: Known, record: AccessRecord): Promise<void> {
+async function pass(
+  services: Services,
+  client: Client,
+  known: Known,
+  record: AccessRecord,
+  place: Place,
+): Promise<void> {
   const { operation } = known;
-  const judged = await judge(services.config, client, operation, known.framing);
+  const judged = await judge(services.config, client, operation, known.framing, place.hold);
   if (judged?.givesAway && services.payers.matter && services.payers.knowsProjects) {
     services.payers.refuseGift(known.who ?? (await whoIs(services.identity, client, operation, record)));
   }
@@ -535,6 +548,11 @@ async function refuse(
 /** Whether the API saves the record of an image, where data that comes in meanwhile could get lost by that. */
 function changesRecord({ payers }: Services, { action }: Operation): boolean {
   return payers.matter && changingActions.includes(action);
+}
+
+function weightOf(operation: Operation): Weight {
+  if (isUpload(operation)) return 'upload';
+  return isJudged(operation) ? 'judged' : 'other';
 }
 
 function isUpload({ action }: Operation): boolean {

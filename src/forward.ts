@@ -1,4 +1,5 @@
 import type { Config } from './config/config.ts';
+import type { Bound } from './core/bound.ts';
 import type { Ending, Outcome } from './core/endings.ts';
 import { GatewayError } from './core/errors.ts';
 import type { Client } from './http/client.ts';
@@ -27,6 +28,7 @@ export interface Forwarding {
   readonly target: string;
   /** Without framing: that is written here. */
   readonly headers: readonly string[];
+  readonly buffered: Bound;
   /** Bytes reserved at the start, and the way to more. */
   readonly reservedBytes: number;
   readonly growByChunk: () => Promise<number>;
@@ -69,6 +71,7 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
       progress,
       allowedBytes: reservedBytes,
       allowMore: forwarding.growByChunk,
+      buffered: forwarding.buffered,
       signal: upload.signal,
       interrupted: leg.interrupted,
     });

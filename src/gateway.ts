@@ -14,7 +14,6 @@ import { upstreamOf } from './forward.ts';
 import { Health } from './health.ts';
 import type { Fetched } from './http/ask.ts';
 import type { Client } from './http/client.ts';
-import { ConnectionLimit } from './http/connection-limit.ts';
 import { Listener } from './http/listener.ts';
 import { Networks } from './http/networks.ts';
 import { Passthrough, type PassthroughOptions } from './http/passthrough.ts';
@@ -32,12 +31,14 @@ import { RememberedLimits } from './limits/remembered.ts';
 import { GlanceUsageLimits } from './limits/usage-limits.ts';
 import type { Log } from './log.ts';
 import { Orphans } from './orphans.ts';
+import { Overload } from './overload.ts';
 import { Payers } from './payer.ts';
 import { RateLimits } from './rate-limits.ts';
 import { Registry } from './registry.ts';
 import { Resolution } from './resolution.ts';
 import { Shared } from './shared.ts';
 import { tunnel } from './tunnel.ts';
+import { UnderWay } from './under-way.ts';
 import { GlanceUsage } from './usage/glance.ts';
 import { KnownImages } from './usage/known-images.ts';
 import { Readings } from './usage/readings.ts';
@@ -64,6 +65,8 @@ export class Gateway {
   readonly #importWatches: ImportWatches;
   readonly #imageAccess = new ImageAccess();
   readonly #metrics: Metrics;
+  readonly #overload: Overload;
+  readonly #exchanges = new UnderWay();
   readonly #listeners: Listener[];
   readonly #admin: AdminServer;
   /** Every pool of connections that is not closed yet, those of earlier configurations included. */
@@ -88,6 +91,7 @@ export class Gateway {
     this.#version = version;
     this.#resolution = new Resolution(log);
     this.#importWatches = new ImportWatches(log);
+    this.#overload = new Overload(config, (bound) => this.#metrics.overloadRefusal(bound));
     this.#metrics = new Metrics(
       {
         savingBytes: () => this.#ledger.savingBytes(),
@@ -95,6 +99,10 @@ export class Gateway {
         uploadsUnresolved: () => this.#resolution.size,
         importsWatched: () => this.#importWatches.size,
         connections: () => this.#connections(),
+        bufferedBytes: () => this.#overload.buffered.held,
+        mostConnections: () => this.#overload.connections.most,
+        mostUploads: () => this.#overload.uploads.most,
+        mostBufferedBytes: () => this.#overload.buffered.most,
         upstreamHealthy: () => this.#health.healthy,
         orphans: () => this.#orphans.report.orphans.length,
       },
@@ -107,14 +115,12 @@ export class Gateway {
     ({ services: this.#services, orphans: this.#orphans } = this.#assemble(config));
     this.#health = new Health(this.#services.passthrough, config, log);
     this.#upgrades = this.#upgradesTo(config);
-    const connectionLimit = new ConnectionLimit(config.maxConnections);
     this.#listeners = config.listen.map(
       () =>
-        new Listener(config, takesUpgrades(config), connectionLimit, {
+        new Listener(config, takesUpgrades(config), this.#overload, {
           request: (client) => void this.#exchange(client),
           upgrade: (asked) => void tunnel(this.#services, this.#upgrades, asked),
           refused: (refusal) => recordRefusal(this.#services, refusal),
-          dropped: () => this.#metrics.connectionDropped(),
         }),
     );
     this.#admin = new AdminServer({
@@ -180,6 +186,7 @@ export class Gateway {
     }));
     this.#orphans.start();
     this.#upgrades = this.#upgradesTo(config);
+    this.#overload.reconfigure(config);
     for (const listener of this.#listeners) {
       listener.reconfigure(config);
       listener.takeUpgrades(takesUpgrades(config));
@@ -200,7 +207,10 @@ export class Gateway {
     this.#metrics.reloaded(false);
   }
 
-  /** Takes no new request, lets running uploads finish for `shutdown_grace`, then ends them; says what it waits for. */
+  /**
+   * Takes no new request, lets running uploads finish for `shutdown_grace`, then ends them; says what it waits for. A change
+   * whose client has left is waited for as well: until the API has answered nobody knows what became of it.
+   */
   async drain(): Promise<void> {
     const { shutdownGraceMs } = this.#services.config;
     const endMs = performance.now() + shutdownGraceMs;
@@ -210,6 +220,7 @@ export class Gateway {
       this.#log.info(
         {
           ...this.#registry.left(),
+          requests: this.#exchanges.count,
           connections: this.#connections(),
           grace_seconds: shutdownGraceMs === 0 ? null : leftSeconds,
         },
@@ -219,6 +230,10 @@ export class Gateway {
     sayWhatIsLeft();
     const saying = setInterval(sayWhatIsLeft, drainReportMs);
     const closed = Promise.all(this.#listeners.map((listener) => listener.close()));
+    let giveUp = (): void => {};
+    const givenUp = new Promise<void>((resolve) => {
+      giveUp = resolve;
+    });
     let timer: NodeJS.Timeout | undefined;
     if (shutdownGraceMs > 0) {
       timer = setTimeout(() => {
@@ -226,14 +241,18 @@ export class Gateway {
         const reason = new GatewayError('shutting-down', detail, { ending: 'shutting-down' });
         void this.#registry.cancelAll(reason).then(() => {
           // whoever is not done by now downloads, or reads an answer slowly
-          setTimeout(() => this.#destroyClients(), lastAnswersMs).unref();
+          setTimeout(() => {
+            this.#destroyClients();
+            setImmediate(giveUp);
+          }, lastAnswersMs).unref();
         });
       }, shutdownGraceMs);
     }
     await closed;
+    await Promise.race([this.#exchanges.over(), givenUp]);
     clearTimeout(timer);
     clearInterval(saying);
-    this.#log.info('drained');
+    this.#sayDrained();
     await this.#release();
   }
 
@@ -257,6 +276,17 @@ export class Gateway {
 
   get uploadsUnderWay(): number {
     return this.#registry.size;
+  }
+
+  /** What is in the memory of this process only is lost with it. */
+  #sayDrained(): void {
+    const left = {
+      requests: this.#exchanges.count,
+      uploads_unresolved: this.#resolution.size,
+      imports_watched: this.#importWatches.size,
+    };
+    const lost = Object.values(left).some((count) => count > 0);
+    this.#log[lost ? 'warn' : 'info'](left, 'drained');
   }
 
   #connections(): number {
@@ -288,9 +318,11 @@ export class Gateway {
   async #exchange(client: Client): Promise<void> {
     const services = this.#services;
     const letGo = this.#hold();
+    const end = this.#exchanges.begin();
     try {
       await exchange(services, client);
     } finally {
+      end();
       letGo();
     }
   }
@@ -352,6 +384,7 @@ export class Gateway {
       admission,
       imports: new Imports(ask, lookup, admission, this.#knownImages, this.#importWatches, this.#imageAccess),
       lane: new StreamLane(),
+      overload: this.#overload,
       registry: this.#registry,
       passthrough,
       lookup,

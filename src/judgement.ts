@@ -9,10 +9,15 @@ import { type JsonBody, readJson } from './core/json-body.ts';
 import type { Operation } from './core/operation.ts';
 import { MiB } from './core/units.ts';
 import type { Client } from './http/client.ts';
-import { openBody } from './http/client-body.ts';
+import { type Hold, openBody } from './http/client-body.ts';
 
 /** The most that is read of a body to be judged where `max_body` sets no limit. */
 const mostJudgedBytes = MiB;
+
+/** Whether the body of such a request is read whole. */
+export function isJudged({ action }: Operation): boolean {
+  return action === 'import' || action === 'update' || action === 'locations' || action === 'task';
+}
 
 /** A request that may bring in bytes round the gateway, and was let through. */
 export interface Judgement {
@@ -29,24 +34,26 @@ export interface Judgement {
 /**
  * Reads and judges the body of a request whose action is `import`, `update`, `locations` or `task`; null for any
  * other. What the configuration refuses whatever the body says is refused before a byte of it is asked for.
+ * @param hold asked for every piece of the body.
  * @throws GatewayError `import-refused`, `import-invalid`, `body-not-json`, `body-too-large`, and what reading a
- *   body throws.
+ *   body throws, `hold` included.
  */
 export async function judge(
   config: Config,
   client: Client,
   { action }: Operation,
   framing: BodyFraming,
+  hold: Hold,
 ): Promise<Judgement | null> {
   switch (action) {
     case 'import': {
-      const { json, receivedBytes } = await readBody(config, client, framing);
+      const { json, receivedBytes } = await readBody(config, client, framing, hold);
       const imported = readImport(json.document, joinedHeader(client.headers, 'x-image-meta-store'));
       refuseWay(config, imported.method);
       return { body: Buffer.from(json.text), receivedBytes, imported, givesAway: false };
     }
     case 'update': {
-      const { json, receivedBytes } = await readBody(config, client, framing);
+      const { json, receivedBytes } = await readBody(config, client, framing, hold);
       refuseLongPatch(json.document);
       if (touches(json.document, 'locations')) refuseWay(config, 'locations');
       const givesAway = touches(json.document, 'owner');
@@ -55,7 +62,7 @@ export async function judge(
     case 'locations':
     case 'task': {
       refuseWay(config, action === 'task' ? 'tasks' : 'locations');
-      const { json, receivedBytes } = await readBody(config, client, framing);
+      const { json, receivedBytes } = await readBody(config, client, framing, hold);
       return { body: Buffer.from(json.text), receivedBytes, imported: null, givesAway: false };
     }
     default:
@@ -81,6 +88,7 @@ async function readBody(
   config: Config,
   client: Client,
   framing: BodyFraming,
+  hold: Hold,
 ): Promise<{ json: JsonBody; receivedBytes: number }> {
   const coding = joinedHeader(client.headers, 'content-encoding')?.trim().toLowerCase();
   // whoever decodes it after us would read another body than we did
@@ -88,7 +96,7 @@ async function readBody(
     throw new GatewayError('body-not-json', 'The body is encoded; send it plainly.');
   }
   const maxBytes = config.maxBodyBytes === 0 ? mostJudgedBytes : config.maxBodyBytes;
-  const bytes = (await openBody(client, framing, maxBytes)?.whole()) ?? Buffer.alloc(0);
+  const bytes = (await openBody(client, framing, maxBytes, hold)?.whole()) ?? Buffer.alloc(0);
   const json = readJson(bytes);
   // 1e15 grows when it is written anew
   if (Buffer.byteLength(json.text) > maxBytes) {

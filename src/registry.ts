@@ -65,6 +65,11 @@ export interface UploadsLeft {
   readonly declared_bytes: number;
   readonly bytes_to_come: number;
   readonly uploads_of_unknown_length: number;
+  /**
+   * When the last of those that said their length is whole, if each goes on as fast as it came on average; null where
+   * there is none, or where one has not begun to move.
+   */
+  readonly expected_seconds: number | null;
 }
 
 /** The uploads under way in this process. */
@@ -88,15 +93,22 @@ export class Registry {
 
   /** What is still to come, in bytes, where uploads have said how long they are. */
   left(): UploadsLeft {
+    const nowMs = Date.now();
     const uploads = this.list();
-    const sized = uploads.flatMap(({ start: { declaredBytes }, progress }) =>
-      declaredBytes === null ? [] : [{ declaredBytes, toComeBytes: declaredBytes - progress.receivedBytes }],
-    );
+    const sized = uploads.flatMap(({ start: { declaredBytes }, startedAt, progress: { receivedBytes } }) => {
+      if (declaredBytes === null) return [];
+      const toComeBytes = declaredBytes - receivedBytes;
+      const tookMs = nowMs - startedAt.getTime();
+      const leftMs = toComeBytes === 0 ? 0 : (toComeBytes * tookMs) / receivedBytes;
+      return [{ declaredBytes, toComeBytes, leftMs }];
+    });
+    const longestMs = Math.max(...sized.map(({ leftMs }) => leftMs));
     return {
       uploads: uploads.length,
       declared_bytes: sized.reduce((sum, { declaredBytes }) => sum + declaredBytes, 0),
       bytes_to_come: sized.reduce((sum, { toComeBytes }) => sum + toComeBytes, 0),
       uploads_of_unknown_length: uploads.length - sized.length,
+      expected_seconds: Number.isFinite(longestMs) ? Math.ceil(longestMs / 1000) : null,
     };
   }
 

@@ -1,7 +1,12 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry as PromRegistry } from 'prom-client';
 import type { AccessRecord } from '../access.ts';
 import { endings } from '../core/endings.ts';
 import type { RateRule } from '../core/rate-limit.ts';
+import { type BoundName, boundNames } from '../overload.ts';
+
+/** How often the delay of the event loop is looked at; what Node measures has this much in it. */
+const delayResolutionMs = 10;
 
 /** What the gauges show at the moment they are asked. */
 export interface Gauges {
@@ -10,6 +15,11 @@ export interface Gauges {
   uploadsUnresolved(): number;
   importsWatched(): number;
   connections(): number;
+  bufferedBytes(): number;
+  /** 0 = no limit, as for the two that follow. */
+  mostConnections(): number;
+  mostUploads(): number;
+  mostBufferedBytes(): number;
   upstreamHealthy(): boolean;
   orphans(): number;
 }
@@ -30,7 +40,7 @@ export class Metrics {
   readonly #rateRefusals: Counter<'action' | 'per'>;
   readonly #usageReadings: Counter<'outcome'>;
   readonly #identityChecks: Counter<'outcome'>;
-  readonly #droppedConnections: Counter;
+  readonly #overloadRefusals: Counter<'bound'>;
   readonly #reloadSuccess: Gauge;
 
   constructor(gauges: Gauges, version: string) {
@@ -58,6 +68,16 @@ export class Metrics {
       gauges.importsWatched(),
     );
     gauge('sluice_connections', 'Open connections of clients.', () => gauges.connections());
+    gauge('sluice_buffered_bytes', 'Bytes of bodies in the memory of this process.', () =>
+      gauges.bufferedBytes(),
+    );
+    gauge('sluice_max_connections', 'The bound max_connections in force; 0 = none.', () =>
+      gauges.mostConnections(),
+    );
+    gauge('sluice_max_uploads', 'The bound max_uploads in force; 0 = none.', () => gauges.mostUploads());
+    gauge('sluice_max_buffered_bytes', 'The bound max_buffered in force; 0 = none.', () =>
+      gauges.mostBufferedBytes(),
+    );
     gauge('sluice_upstream_healthy', '1 while the upstream passes its health checks, else 0.', () =>
       gauges.upstreamHealthy() ? 1 : 0,
     );
@@ -127,11 +147,14 @@ export class Metrics {
       labelNames: ['outcome'],
       registers,
     });
-    this.#droppedConnections = new Counter({
-      name: 'sluice_connections_dropped_total',
-      help: 'Connections closed at once because max_connections were open.',
+    this.#overloadRefusals = new Counter({
+      name: 'sluice_overload_refusals_total',
+      help: 'Connections, uploads and other requests refused because the gateway has as much as it may.',
+      labelNames: ['bound'],
       registers,
     });
+    for (const bound of boundNames) this.#overloadRefusals.inc({ bound }, 0);
+    measureEventLoopDelay(registers);
     this.#reloadSuccess = new Gauge({
       name: 'sluice_config_last_reload_success',
       help: '1 if the last reading of the configuration file succeeded, 0 if the one before is still in force.',
@@ -177,13 +200,33 @@ export class Metrics {
     this.#identityChecks.inc({ outcome });
   }
 
-  connectionDropped(): void {
-    this.#droppedConnections.inc();
+  overloadRefusal(bound: BoundName): void {
+    this.#overloadRefusals.inc({ bound });
   }
 
   reloaded(success: boolean): void {
     this.#reloadSuccess.set(success ? 1 : 0);
   }
+}
+
+/** How late the event loop came since the last time it was asked. Node's own figure has the time between two looks in it. */
+function measureEventLoopDelay(registers: PromRegistry[]): void {
+  const delays = monitorEventLoopDelay({ resolution: delayResolutionMs });
+  delays.enable();
+  const seconds = (nanoseconds: number): number => Math.max(0, nanoseconds / 1e9 - delayResolutionMs / 1e3);
+  new Gauge({
+    name: 'sluice_event_loop_delay_seconds',
+    help: 'How late timers came since the last reading of the metrics: half, 99 of 100, and all came no later than this.',
+    labelNames: ['quantile'],
+    registers,
+    collect() {
+      const none = delays.count === 0;
+      this.set({ quantile: '0.5' }, none ? 0 : seconds(delays.percentile(50)));
+      this.set({ quantile: '0.99' }, none ? 0 : seconds(delays.percentile(99)));
+      this.set({ quantile: '1' }, none ? 0 : seconds(delays.max));
+      delays.reset();
+    },
+  });
 }
 
 /** An upstream may answer with any of 900 statuses; their five classes are few enough for a label. */

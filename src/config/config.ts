@@ -32,6 +32,10 @@ export interface Config {
   readonly clientSocketTimeoutMs: number;
   readonly clientHeaderTimeoutMs: number;
   readonly maxConnections: number;
+  /** At once in this process. */
+  readonly maxUploads: number;
+  /** Of bodies, in the memory of this process at once. */
+  readonly maxBufferedBytes: number;
   /** The largest body of a request that is no upload. */
   readonly maxBodyBytes: number;
   /** How long and how much of a refused body is read and thrown away so that the client can read the answer. */

@@ -201,6 +201,8 @@ function configOf(
     clientSocketTimeoutMs: settings.client_socket_timeout,
     clientHeaderTimeoutMs: settings.client_header_timeout,
     maxConnections: settings.max_connections,
+    maxUploads: settings.max_uploads,
+    maxBufferedBytes: settings.max_buffered,
     maxBodyBytes: settings.max_body,
     lingering: { timeMs: lingering.time, bytes: lingering.bytes },
     trustedProxies: settings.trusted_proxies,

@@ -137,6 +137,17 @@ export const options = mapping({
     10_000,
     'Connections of clients at once, over all listeners; 0 = no limit.',
   ),
+  max_uploads: option(
+    count(),
+    5_000,
+    'Uploads at once in this process; one more is answered 503; 0 = no limit. Each needs two descriptors. Below ' +
+      '`max_connections`, so that stuck uploads leave room for deletes.',
+  ),
+  max_buffered: option(
+    size(),
+    '1GiB',
+    'Bytes of bodies in memory at once. At the bound what is new is answered 503, and running uploads hold less; 0 = no limit.',
+  ),
   max_body: option(
     size(),
     '1MiB',

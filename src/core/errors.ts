@@ -63,6 +63,7 @@ export const errorKinds = {
   'image-deleted': kind(410, 'client', 'The image was deleted during the upload'),
   cancelled: kind(409, 'operator', 'An operator cancelled the upload'),
   'shutting-down': kind(503, 'operator', 'The gateway is shutting down', true),
+  overloaded: kind(503, 'gateway', 'The gateway has as much under way as it may', true),
   'usage-unavailable': kind(503, 'upstream', 'The API does not say how much is stored', true),
   'limits-unavailable': kind(503, 'upstream', 'The cloud does not say how much may be stored', true),
   'upstream-unreachable': kind(502, 'upstream', 'No connection to the API could be made', true),

@@ -55,7 +55,8 @@ export function tellRaw(
   const body = `${JSON.stringify(error.problem())}\n`;
   const bodyBytes = Buffer.byteLength(body);
   const head = `HTTP/1.1 ${error.status} ${error.code}\r\nContent-Type: application/problem+json\r\nX-Openstack-Request-Id: ${requestId}\r\nConnection: close\r\n`;
-  socket.end(`${head}Content-Length: ${bodyBytes}\r\n\r\n${body}`, sent);
+  const retry = error.retryAfterSeconds === null ? '' : `Retry-After: ${error.retryAfterSeconds}\r\n`;
+  socket.end(`${head}${retry}Content-Length: ${bodyBytes}\r\n\r\n${body}`, sent);
   return bodyBytes;
 }
 

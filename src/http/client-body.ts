@@ -5,6 +5,9 @@ import type { BodyFraming } from '../core/framing.ts';
 import { KiB } from '../core/units.ts';
 import type { Client } from './client.ts';
 
+/** Whether that many more bytes may be held in memory: null, or else why not. */
+export type Hold = (bytes: number) => GatewayError | null;
+
 /**
  * The body of a request that is no upload, on its way to whoever reads it. Unlike the request itself it may be
  * destroyed without harm: the client's connection lives on, so that the reason can be told on it.
@@ -18,13 +21,18 @@ export class ClientBody extends Readable {
   receivedBytes = 0;
   readonly #client: Client;
   readonly #maxBytes: number;
+  readonly #hold: Hold;
 
-  /** @param maxBytes the most that is given to the reader; 0 = no limit. */
-  constructor(client: Client, lengthBytes: number | null, maxBytes: number) {
+  /**
+   * @param maxBytes the most that is given to the reader; 0 = no limit.
+   * @param hold asked for every piece whether it may be held; the body fails with what it returns.
+   */
+  constructor(client: Client, lengthBytes: number | null, maxBytes: number, hold: Hold) {
     super({ highWaterMark: 64 * KiB });
     this.#client = client;
     this.lengthBytes = lengthBytes;
     this.#maxBytes = maxBytes;
+    this.#hold = hold;
     const { request } = client;
     // the reader is told by its own listener; without any the process would end
     this.on('error', () => {});
@@ -56,7 +64,11 @@ export class ClientBody extends Readable {
     this.receivedBytes += piece.length;
     if (this.#maxBytes > 0 && this.receivedBytes > this.#maxBytes) {
       this.destroy(tooLarge(`The body goes on after ${this.#maxBytes} bytes.`, this.#maxBytes));
-    } else if (!this.push(piece)) this.#client.request.pause();
+      return;
+    }
+    const refused = this.#hold(piece.length);
+    if (refused !== null) this.destroy(refused);
+    else if (!this.push(piece)) this.#client.request.pause();
   };
 
   readonly #onEnd = (): void => {
@@ -96,15 +108,21 @@ export class ClientBody extends Readable {
 /**
  * Asks the client for its body, by `100 Continue` where it waits for that. Null where the request has none.
  * @param maxBytes the largest body; 0 = no limit.
+ * @param hold as in `ClientBody`; by default everything may be held.
  * @throws GatewayError `body-too-large` before a byte is asked for, if the length says so.
  */
-export function openBody(client: Client, framing: BodyFraming, maxBytes: number): ClientBody | null {
+export function openBody(
+  client: Client,
+  framing: BodyFraming,
+  maxBytes: number,
+  hold: Hold = () => null,
+): ClientBody | null {
   const lengthBytes = framing.kind === 'chunked' ? null : framing.kind === 'length' ? framing.bytes : 0;
   if (maxBytes > 0 && lengthBytes !== null && lengthBytes > maxBytes) {
     throw tooLarge(`${lengthBytes} bytes were announced.`, maxBytes, lengthBytes);
   }
   if (client.expectsContinue) client.response.writeContinue();
-  return lengthBytes === 0 ? null : new ClientBody(client, lengthBytes, maxBytes);
+  return lengthBytes === 0 ? null : new ClientBody(client, lengthBytes, maxBytes, hold);
 }
 
 function tooLarge(detail: string, limit: number, requested?: number): GatewayError {

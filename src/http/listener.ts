@@ -8,6 +8,7 @@ import { tellRaw } from './answer.ts';
 import type { Client, ClientOptions } from './client.ts';
 import { Connection } from './connection.ts';
 import type { ConnectionLimit } from './connection-limit.ts';
+import { Farewells } from './farewell.ts';
 import { newRequestId, requestIdOf } from './request-id.ts';
 import type { UpgradeRequest } from './upgrade.ts';
 
@@ -34,7 +35,6 @@ export interface ListenerEvents {
   /** A request that asks for another protocol, or for a tunnel. The socket is the receiver's. */
   upgrade(asked: UpgradeRequest): void;
   refused(refusal: Refusal): void;
-  dropped(): void;
 }
 
 /** Accepts connections of clients and turns their requests into `Client`s. */
@@ -43,6 +43,7 @@ export class Listener {
   readonly #events: ListenerEvents;
   readonly #limit: ConnectionLimit;
   readonly #connections = new Map<Duplex, Connection>();
+  readonly #farewells = new Farewells();
   #options: ClientOptions;
   #onUnixSocket = false;
   #closing = false;
@@ -115,7 +116,6 @@ export class Listener {
   /** What is set here holds for requests that begin later. */
   reconfigure(config: Config): void {
     this.#options = config;
-    this.#limit.most = config.maxConnections;
     this.#server.timeout = config.clientSocketTimeoutMs;
     this.#server.headersTimeout = config.clientHeaderTimeoutMs;
   }
@@ -160,10 +160,7 @@ export class Listener {
   }
 
   #onConnection(socket: Socket): void {
-    if (!this.#limit.acquire()) {
-      this.#events.dropped();
-      return void socket.destroy();
-    }
+    if (!this.#limit.beginConnection()) return this.#farewells.tell(socket);
     // asked now, of the listener: a connection that was reset has no address any more, which is not to be a unix socket
     const peerAddress = this.#onUnixSocket ? 'unix' : (plainAddress(socket) ?? 'unknown');
     const connection = new Connection(socket, peerAddress, {
@@ -181,7 +178,7 @@ export class Listener {
     this.#connections.set(socket, connection);
     socket.once('close', () => {
       this.#connections.delete(socket);
-      this.#limit.release();
+      this.#limit.endConnection();
       if (this.#connections.size === 0) this.#onLastClosed();
     });
   }
@@ -189,8 +186,10 @@ export class Listener {
   #onRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
     const { socket } = request;
     const connection = this.#connections.get(socket);
-    if (connection === undefined) return void socket.destroy();
-    const options = this.#closing ? { ...this.#options, httpKeepalive: false } : this.#options;
+    if (connection === undefined)
+      return void (this.#farewells.has(socket) ? request.resume() : socket.destroy());
+    const options =
+      this.#closing || this.#limit.crowded ? { ...this.#options, httpKeepalive: false } : this.#options;
     if (!options.httpKeepalive) response.shouldKeepAlive = false;
     // an answer that breaks off is told by the connection's end; nobody else listens
     request.on('error', () => {});

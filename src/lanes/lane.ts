@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Bound } from '../core/bound.ts';
 
 /** Counters of one upload, in bytes of its body. Written by the lane while bytes move, read by anyone. */
 export interface Progress {
@@ -32,6 +33,8 @@ export interface Passage {
   readonly allowedBytes: number;
   /** Asks to send more than `allowedBytes`; the result is the new sum. Rejects when the quota is met. */
   readonly allowMore: () => Promise<number>;
+  /** Where the bytes that are held are counted. While it is full no frame is filled: what is there is sent. */
+  readonly buffered: Bound;
   /** Aborted with a GatewayError as its reason when the upload has to end. */
   readonly signal: AbortSignal;
   /** Resolves when the upstream has begun to answer or can no longer be written to. */
@@ -48,7 +51,8 @@ export type Carried = 'sent' | 'interrupted';
  * A way to move the bytes of an upload. Promises of every lane:
  * - the upstream gets exactly the client's bytes, in order, framed as `declaredBytes` demands;
  *   a body that was cut short never ends cleanly: the lane stops writing, the caller resets;
- * - no byte is sent beyond what is allowed, and no more than about one and a quarter chunks are held;
+ * - no byte is sent beyond what is allowed, and no more than about one and a quarter chunks are held, or a block where all
+ *   bodies together are at their bound;
  * - it rejects with a GatewayError that has an `ending`: `client-gone`, `client-stalled`, `too-large`,
  *   `quota-exceeded`, `upstream-stalled`, or the reason of the signal;
  * - when it settles, in whatever way, it listens to nothing, has no timer, and has left the client paused.

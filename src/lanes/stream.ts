@@ -48,6 +48,9 @@ class Carriage {
   #chunkStartBytes = 0;
   #stallTimer: NodeJS.Timeout | undefined;
 
+  /** Counted in `buffered` until now. */
+  #countedBytes = 0;
+
   #flush = false;
   #fillingSinceMs = 0;
   #flushTimer: NodeJS.Timeout | undefined;
@@ -107,6 +110,7 @@ class Carriage {
     if (declaredBytes === null && this.#cutter.heldBytes === 0) this.#startFilling();
     this.#cutter.push(piece);
     if (progress.receivedBytes > this.#allowedBytes) this.#askForMore();
+    this.#countHeld();
     this.#steerClient();
     this.#pump();
   };
@@ -153,6 +157,7 @@ class Carriage {
   readonly #onTurn = (): void => {
     if (this.#settled) return;
     this.#ready = true;
+    this.#countHeld();
     this.#pump();
   };
 
@@ -190,7 +195,10 @@ class Carriage {
   #pump(): void {
     if (this.#settled || !this.#ready || this.#endWritten) return;
     const framesBefore = this.#cutter.heldBytes;
-    const write = this.#cutter.take(this.#allowedBytes, this.#flush || this.#clientEnded);
+    const write = this.#cutter.take(
+      this.#allowedBytes,
+      this.#flush || this.#clientEnded || this.#passage.buffered.full,
+    );
     if (write !== null) {
       // only a frame's last write ends with its CRLF: what is still held then begins the next frame
       if (
@@ -207,7 +215,7 @@ class Carriage {
       const end = this.#cutter.end();
       if (end !== null) this.#write(end);
       if (!this.#passage.upstream.writableNeedDrain) this.#whenFlushed();
-    }
+    } else this.#steerClient();
   }
 
   /**
@@ -230,6 +238,7 @@ class Carriage {
     for (const part of parts) upstream.write(part, 'latin1');
     if (parts.length > 1) upstream.uncork();
     progress.sentBytes += bodyBytes;
+    this.#countHeld();
     if (progress.sentBytes - this.#chunkStartBytes >= chunkBytes) {
       this.#chunkStartBytes = progress.sentBytes;
       this.#waitedMs = 0;
@@ -240,15 +249,25 @@ class Carriage {
 
   /** Reads on while there is room and leave for more bytes; stops reading otherwise. */
   #steerClient(): void {
-    const { client } = this.#passage;
+    const { client, buffered } = this.#passage;
     const held = this.#cutter.heldBytes;
-    if (!this.#paused && (this.#asking || held >= this.#holdBytes)) {
+    // with no room for all, each holds a block: what there is goes on, and nobody waits for a frame to fill
+    const holdBytes = buffered.full ? Math.min(this.#holdBytes, blockBytes) : this.#holdBytes;
+    const resumeBytes = buffered.full ? Math.min(this.#resumeBytes, blockBytes / 2) : this.#resumeBytes;
+    if (!this.#paused && (this.#asking || held >= holdBytes)) {
       this.#paused = true;
       client.pause();
-    } else if (this.#paused && !this.#asking && held <= this.#resumeBytes) {
+    } else if (this.#paused && !this.#asking && held <= resumeBytes) {
       this.#paused = false;
       client.resume();
     }
+  }
+
+  #countHeld(): void {
+    const { buffered, upstream } = this.#passage;
+    const heldBytes = this.#cutter.heldBytes + upstream.writableLength;
+    buffered.add(heldBytes - this.#countedBytes);
+    this.#countedBytes = heldBytes;
   }
 
   #askForMore(): void {
@@ -279,6 +298,7 @@ class Carriage {
   #settle(): boolean {
     if (this.#settled) return false;
     this.#settled = true;
+    this.#passage.buffered.add(-this.#countedBytes);
     const { client, upstream, signal } = this.#passage;
     clearTimeout(this.#stallTimer);
     clearTimeout(this.#flushTimer);

@@ -110,19 +110,21 @@ describe('max_connections', () => {
   let stage: Stage;
   afterEach(() => stage.stop());
 
-  it('serves at the limit and drops one over', async () => {
+  it('serves at the limit and tells one over', async () => {
     stage = await startStage({ max_connections: 2 });
     const { gateway } = stage;
     const first = await gateway.client();
     const second = await gateway.client();
-    for (const client of [first, second]) {
-      await client.request('GET /healthcheck HTTP/1.1', 'Host: x');
-      assert.equal((await client.response()).status, 200);
-    }
+    for (const client of [first, second]) await client.write('GET /healthcheck HTTP/1.1\r\n');
+    await eventually(async () => assert.equal(await gateway.metric('sluice_connections'), 2));
     const third = await gateway.client();
-    assert.notEqual(await third.closed, 'local');
-    assert.equal(third.unread.length, 0);
-    assert.equal(await gateway.metric('sluice_connections_dropped_total'), 1);
+    const { status, headers, body } = await third.response();
+    assert.deepEqual([status, codeOf(body), headers.get('connection')], [503, 'overloaded', ['close']]);
+    assert.deepEqual(headers.get('retry-after'), ['5']);
+    assert.equal(await third.closed, 'fin');
+    assert.equal(await gateway.metric('sluice_overload_refusals_total{bound="connections"}'), 1);
+    await first.write('Host: x\r\n\r\n');
+    assert.equal((await first.response()).status, 200);
     second.destroy();
     await eventually(async () => {
       const again = await gateway.client();
@@ -147,18 +149,20 @@ describe('max_connections', () => {
       for (let i = 0; i < 6; i += 1) {
         const client = await RawClient.connect(ports[i % 2] ?? 0);
         clients.push(client);
-        await client.request('GET /healthcheck HTTP/1.1', 'Host: x');
-        count += await client.response().then(
-          () => 1,
-          () => 0,
-        );
+        await client.write('GET /healthcheck HTTP/1.1\r\n');
+      }
+      for (const client of clients) {
+        await client.write('Host: x\r\n\r\n');
+        const { status } = await client.response();
+        assert.equal([200, 503].includes(status), true, `${status}`);
+        if (status === 200) count += 1;
       }
       for (const client of clients.splice(0)) client.destroy();
       await eventually(async () => assert.equal(await gateway.metric('sluice_connections'), 0));
       return count;
     };
     assert.equal(await served(), 3);
-    assert.equal(await gateway.metric('sluice_connections_dropped_total'), 3);
+    assert.equal(await gateway.metric('sluice_overload_refusals_total{bound="connections"}'), 3);
     const upstream = { servers: [api.url] };
     for (const [most, expected] of [
       [5, 5],

@@ -50,6 +50,8 @@ describe('the log of a drain', () => {
         );
         assert.equal(second.bytes_to_come, 30);
         assert.equal(first.grace_seconds, graceSeconds);
+        assert.equal(typeof first.expected_seconds, 'number');
+        assert.equal(first.requests, 2);
         sized.destroy();
         unsized.destroy();
         await drained;

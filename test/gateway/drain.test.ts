@@ -9,10 +9,10 @@ describe('a gateway that shuts down', () => {
   let upstream: ScriptedUpstream;
   let sluice: TestGateway;
 
-  const start = async (headerTimeout: string): Promise<void> => {
+  const start = async (headerTimeout: string, grace: string | number = 0): Promise<void> => {
     sluice = await TestGateway.start(upstream.port, {
       client_header_timeout: headerTimeout,
-      shutdown_grace: 0,
+      shutdown_grace: grace,
       quota: { usage: { source: 'none' } },
     });
   };
@@ -71,6 +71,66 @@ describe('a gateway that shuts down', () => {
     assert.deepEqual([answer.status, answer.headers.get('connection')], [200, ['close']]);
     client.end();
     await drained;
+  });
+
+  it('waits for a change whose client has left, until the API has answered', async () => {
+    await start('60s');
+    upstream.script = () => {};
+    const client = await sluice.client();
+    await client.request(`DELETE /v2/images/${randomUUID()} HTTP/1.1`, 'Host: x', 'X-Auth-Token: x');
+    await eventually(() => upstream.connections.length === 1, 'the API is asked to delete');
+    client.reset();
+    await eventually(async () => assert.equal(await sluice.metric('sluice_connections'), 0));
+    let over = false;
+    const drained = sluice.gateway.drain().then(() => {
+      over = true;
+    });
+    // a connection that is refused has met a listener that is closed
+    await eventually(
+      async () =>
+        await sluice.client().then(
+          () => false,
+          () => true,
+        ),
+    );
+    assert.equal(over, false);
+    upstream.connections[0]?.answer('204 No Content\r\nConnection: close');
+    await drained;
+    assert.deepEqual(
+      sluice.lines.map(({ action }) => action),
+      ['delete'],
+    );
+    assert.deepEqual(sluice.lastLine(), {
+      msg: 'drained',
+      requests: 0,
+      uploads_unresolved: 0,
+      imports_watched: 0,
+    });
+  });
+
+  it('waits for such a change no longer than shutdown_grace allows, and says what it leaves behind', async () => {
+    await start('60s', '100ms');
+    upstream.script = async (connection) => {
+      if (!connection.head.startsWith('PUT')) return;
+      await connection.bodyComplete();
+      connection.destroy();
+    };
+    const unknown = await sluice.client();
+    await unknown.request(...uploadHead(randomUUID(), 'Content-Length: 1'));
+    await unknown.write('x');
+    assert.equal((await unknown.response()).status, 502);
+    unknown.destroy();
+    const client = await sluice.client();
+    await client.request(`DELETE /v2/images/${randomUUID()} HTTP/1.1`, 'Host: x', 'X-Auth-Token: x');
+    await eventually(() => upstream.connections.some(({ head }) => head.startsWith('DELETE')));
+    client.reset();
+    await sluice.gateway.drain();
+    assert.deepEqual(sluice.lastLine(), {
+      msg: 'drained',
+      requests: 1,
+      uploads_unresolved: 1,
+      imports_watched: 0,
+    });
   });
 
   it('at once tells the client of an upload why, and writes its line', async () => {

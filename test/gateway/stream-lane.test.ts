@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { Socket } from 'node:net';
+import { Bound } from '../../src/core/bound.ts';
 import { GatewayError } from '../../src/core/errors.ts';
 import { MiB } from '../../src/core/units.ts';
 import { StreamLane } from '../../src/lanes/stream.ts';
@@ -55,6 +56,7 @@ describe('a body whose last bytes the upstream does not take', () => {
           progress: { receivedBytes: 0, sentBytes: 0 },
           allowedBytes: MiB,
           allowMore: async () => MiB,
+          buffered: new Bound(0),
           signal: new AbortController().signal,
           interrupted: new Promise(() => {}),
         });

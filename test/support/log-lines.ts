@@ -12,6 +12,11 @@ export class LogLines {
     this.log = createLog('info', { write: (text) => void this.#lines.push(line.parse(JSON.parse(text))) });
   }
 
+  /** The lines about anything else, oldest first. */
+  others(): readonly z.infer<typeof line>[] {
+    return this.#lines.filter(({ msg }) => msg !== 'request');
+  }
+
   /** The lines of requests, oldest first. */
   requests(): readonly z.infer<typeof line>[] {
     return this.#lines.filter(({ msg }) => msg === 'request');

@@ -37,6 +37,11 @@ export class SluiceProcess {
     });
   }
 
+  /** Of the process; 0 where it could not be started. */
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   signal(name: NodeJS.Signals): void {
     this.#child.kill(name);
   }

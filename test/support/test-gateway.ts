@@ -74,6 +74,18 @@ export class TestGateway {
     return this.#log.requests().map((line) => accessLine.parse(line));
   }
 
+  /** The last line that is not about a request: its message and its numbers. */
+  lastLine(): Record<string, unknown> {
+    const {
+      level: _level,
+      time: _time,
+      pid: _pid,
+      hostname: _host,
+      ...rest
+    } = this.#log.others().at(-1) ?? {};
+    return rest;
+  }
+
   /** A connection that `stop` lets go of. */
   async client(): Promise<RawClient> {
     const client = await RawClient.connect(this.port);

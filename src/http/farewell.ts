@@ -1,0 +1,40 @@
+import type { Socket } from 'node:net';
+import { GatewayError } from '../core/errors.ts';
+import { tellRaw } from './answer.ts';
+import { newRequestId } from './request-id.ts';
+
+/** Told at once at the most by one listener: each is a descriptor beyond `max_connections`. */
+const mostFarewells = 256;
+
+/**
+ * How long a connection that was told stays, so that what its client sends does not make the kernel reset it before
+ * the answer is read.
+ */
+const farewellMs = 1_000;
+
+/** The 503 that is told to connections beyond `max_connections`, whatever they ask. */
+export class Farewells {
+  readonly #told = new Set<Socket>();
+
+  /** Whether this connection is being told; whatever comes on it is thrown away. */
+  has(socket: Socket): boolean {
+    return this.#told.has(socket);
+  }
+
+  /** Tells the client, ends our side, and closes soon. Where too many are being told it closes without a word. */
+  tell(socket: Socket): void {
+    if (this.#told.size >= mostFarewells) return void socket.destroy();
+    socket.on('error', () => {});
+    this.#told.add(socket);
+    const timer = setTimeout(() => socket.destroy(), farewellMs);
+    socket.once('close', () => {
+      clearTimeout(timer);
+      this.#told.delete(socket);
+    });
+    const error = new GatewayError(
+      'overloaded',
+      'As many connections are open as this gateway serves at once.',
+    );
+    tellRaw(socket, error, newRequestId(), () => {});
+  }
+}
