@@ -10,7 +10,7 @@ const mostFarewells = 256;
  * How long a connection that was told stays, so that what its client sends does not make the kernel reset it before
  * the answer is read.
  */
-const farewellMs = 1_000;
+const farewellMs = 2_000;
 
 /** The 503 that is told to connections beyond `max_connections`, whatever they ask. */
 export class Farewells {

@@ -112,6 +112,8 @@ describe('a process with 50 uploads under way', () => {
         response.writeHead(204).end();
       });
     });
+    // only the gateway closes its connections
+    api.keepAliveTimeout = 60_000;
     api.listen(0, '127.0.0.1');
     await once(api, 'listening');
   });

@@ -1,0 +1,23 @@
+#!/bin/bash
+# run.sh [long]: holds many uploads and connections, and lets slowhttptest (Debian's package, installed if it is missing)
+# try the gateway. Without `long` a minute or so; with it 4,000 slow clients for 60 s in each mode.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+if ! command -v slowhttptest >/dev/null; then
+  if [ "$(id -u)" != 0 ]; then
+    echo "load: root is needed to install slowhttptest" >&2
+    exit 1
+  fi
+  command -v apt-get >/dev/null || { echo "load: this needs Debian (apt-get)" >&2; exit 1; }
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends slowhttptest >/dev/null
+fi
+case "${1:-}" in
+  '') ;;
+  long) export SLUICE_LOAD=long ;;
+  *) echo "usage: run.sh [long]" >&2; exit 2 ;;
+esac
+# 9,000 connections of clients, and as many on this side
+ulimit -n 20000
+exec npx mocha --config test/load/.mocharc.json
