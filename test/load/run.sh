@@ -3,16 +3,7 @@
 # try the gateway. Without `long` a minute or so; with it 4,000 slow clients for 60 s in each mode.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-if ! command -v slowhttptest >/dev/null; then
-  if [ "$(id -u)" != 0 ]; then
-    echo "load: root is needed to install slowhttptest" >&2
-    exit 1
-  fi
-  command -v apt-get >/dev/null || { echo "load: this needs Debian (apt-get)" >&2; exit 1; }
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq
-  apt-get install -y -qq --no-install-recommends slowhttptest >/dev/null
-fi
+test/install-packages.sh slowhttptest
 case "${1:-}" in
   '') ;;
   long) export SLUICE_LOAD=long ;;

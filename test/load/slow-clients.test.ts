@@ -8,7 +8,7 @@ import { MiB } from '../../src/core/units.ts';
 import { LoadedGateway } from './support/loaded-gateway.ts';
 
 const long = process.env.SLUICE_LOAD === 'long';
-const clients = long ? 4_000 : 1_000;
+const clients = long ? 4_000 : 500;
 const seconds = long ? 60 : 10;
 /** Opened in each second. */
 const rate = 500;
@@ -69,7 +69,9 @@ describe(`${clients} slow clients for ${seconds} s`, () => {
       const third = Math.floor(residentBytes.length / 3);
       const middleBytes = Math.max(...residentBytes.slice(third, 2 * third));
       const lastBytes = Math.max(...residentBytes.slice(2 * third));
-      const numbers = [...said.matchAll(/(?:connected|closed): +(\d+)/g)].map(([, count]) => Number(count));
+      const connected = [...said.matchAll(/connected: +(\d+)/g)].map(([, count]) => Number(count));
+      // who is not slow enough is answered at once, and connected at no time that is looked at
+      const requests = (await gateway.requestsAnswered()) - answered;
       const available = [...said.matchAll(/service available: +(\w+)/g)].map(([, word]) => word);
       console.log(
         `      ${answered} others served, the slowest in ${longestMs} ms; ` +
@@ -78,7 +80,7 @@ describe(`${clients} slow clients for ${seconds} s`, () => {
       );
       assert.deepEqual(failures, []);
       assert.equal(answered > 0, true);
-      assert.equal(Math.max(0, ...numbers) > 0, true, `slowhttptest says ${said}`);
+      assert.equal(Math.max(requests, ...connected) >= clients, true, `slowhttptest says ${said}`);
       assert.deepEqual(new Set(available), new Set(['YES']), 'as slowhttptest sees it');
       assert.equal(lastBytes <= middleBytes * 1.1 + 16 * MiB, true, 'memory goes on growing');
       assert.equal(await gateway.terminate(), 0);

@@ -82,6 +82,13 @@ export class LoadedGateway {
     return this.residentBytes();
   }
 
+  /** Requests that the gateway has answered until now, health checks of its own not among them. */
+  async requestsAnswered(): Promise<number> {
+    const metrics = await (await fetch(`http://127.0.0.1:${this.adminPort}/metrics`)).text();
+    const counts = [...metrics.matchAll(/^sluice_requests_total\{.*\} (\d+)$/gm)];
+    return counts.reduce((sum, [, count]) => sum + Number(count), 0);
+  }
+
   /** Asks for a page every 100 ms from now on. @returns stops it. */
   probe(): () => Promise<Probed> {
     const prober = runScript('prober-process.ts', `${this.url}/v2/images`);
