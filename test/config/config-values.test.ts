@@ -125,6 +125,10 @@ describe('values of a configuration', () => {
     { upstream: { servers: ['http://[::1]:80/'], server_kind: 'uwsgi' }, api: 'api.yaml' },
     { upload: { chunk_size: '5MB', max_size: '10TiB' }, identity: { source: 'none' } },
     {
+      client_min_rate: { bytes: '64KiB', per: '250ms', grace: 0 },
+      upload: { time_limit: { base: '1.5s', per_gib: '10m' }, preflight: 'expect', continue_wait: '0.25s' },
+    },
+    {
       max_body: 0,
       import: { locations: 'pass' },
       rate_limits: [{ action: 'any', per: 'address', requests: 5, interval: '90s' }],
