@@ -24,7 +24,7 @@ const rows: Readonly<Record<string, readonly [typeof second, readonly Step[]]>> 
   'exactly enough at the very end is enough': [second, [came(1_000, 100), left(1_000, 1_000)]],
   'more than enough does not count for the next lot': [
     second,
-    [came(500, 250), left(1_499, 1), left(1_500, 0)],
+    [came(500, 250), came(600, 50), left(1_499, 1), left(1_500, 0)],
   ],
   'bytes in small pieces add up': [
     second,

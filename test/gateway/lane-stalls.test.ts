@@ -22,6 +22,9 @@ interface Row {
 const bytes = 4 * MiB;
 const half = Buffer.alloc(bytes / 2, 'x');
 
+/** Few enough that the client is not held back. */
+const lastBytes = 64 * KiB;
+
 /** As much as a client can send while nobody takes it: the rest stays with it. */
 const push = async (carriage: Carriage): Promise<void> => {
   void carriage.send(half);
@@ -101,10 +104,13 @@ const rows: readonly Row[] = [
     },
     play: async (carriage) => {
       carriage.upstream.open();
-      await carriage.send(half);
-      await eventually(() => carriage.upstream.takenBytes >= bytes / 2);
+      await carriage.send(Buffer.alloc(bytes - lastBytes));
+      await eventually(
+        () => carriage.upstream.takenBytes >= bytes - lastBytes,
+        'the upstream takes the others',
+      );
       carriage.upstream.close();
-      void carriage.send(half);
+      await carriage.send(Buffer.alloc(lastBytes));
       if (carriage.passage.declaredBytes === null) await carriage.send('');
     },
     outcome: 'upstream-stalled',

@@ -14,10 +14,16 @@ import { TestGateway, uploadHead } from '../support/test-gateway.ts';
 
 const bodyBytes = 32 * MiB;
 const whole = Buffer.alloc(bodyBytes, 'x');
+/** Made before any client is waited for. */
+const wholeChunked = Buffer.concat([
+  Buffer.from(`${bodyBytes.toString(16)}\r\n`),
+  whole,
+  Buffer.from('\r\n0\r\n\r\n'),
+]);
 /** The deadline that is met. */
-const soon = '250ms';
+const soon = '400ms';
 /** Stricter than the deadline that is met: whoever is blamed wrongly is blamed first. */
-const sooner = '100ms';
+const sooner = '200ms';
 const strictClient: WrittenOptions = {
   client_socket_timeout: sooner,
   client_min_rate: { bytes: 1, per: sooner, grace: 0 },
@@ -133,16 +139,15 @@ describe('who stalled', () => {
     await upstream.stop();
   });
 
-  const upload = async (client: RawClient, framing: 'known' | 'unknown', sentBytes: number) => {
+  const upload = (client: RawClient, framing: 'known' | 'unknown', sentBytes: number) => {
     const field = framing === 'known' ? `Content-Length: ${bodyBytes}` : 'Transfer-Encoding: chunked';
-    await client.request(...uploadHead(randomUUID(), field));
     const answer = client.response();
     answer.catch(() => {});
-    const body = whole.subarray(0, sentBytes);
-    if (framing === 'known') void client.write(body);
-    else {
-      if (sentBytes > 0) void client.chunk(body);
-      if (sentBytes === bodyBytes) void client.chunk('');
+    void client.request(...uploadHead(randomUUID(), field));
+    if (sentBytes === bodyBytes) void client.write(framing === 'known' ? whole : wholeChunked);
+    else if (sentBytes > 0) {
+      const body = whole.subarray(0, sentBytes);
+      void (framing === 'known' ? client.write(body) : client.chunk(body));
     }
     return answer;
   };
