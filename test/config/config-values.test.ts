@@ -111,6 +111,18 @@ describe('values of a configuration', () => {
     assert.ok(config.api.imageId.test('0c1d2e3f-0000-4000-8000-123456789abc'));
   });
 
+  it('a least rate of no bytes is none', () => {
+    assert.equal(defaultConfig({ client_min_rate: { bytes: 0, per: 1 } }).clientMinRate, null);
+    assert.deepEqual(
+      defaultConfig({ client_min_rate: { bytes: '1KiB', per: '250ms', grace: 0 } }).clientMinRate,
+      {
+        bytes: 1024,
+        perMs: 250,
+        graceMs: 0,
+      },
+    );
+  });
+
   it('defaultConfig says what is wrong with the changes', () => {
     assert.throws(
       () => defaultConfig({ upload: { max_size: -1 } }),

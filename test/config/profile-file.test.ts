@@ -99,6 +99,21 @@ describe('a profile file', () => {
     ]);
   });
 
+  it('names the request that upload.preflight asks, or that is refused', () => {
+    const asking = files.write('asking.yaml', 'api: ./api.yaml\nupload: { preflight: request }');
+    files.write('api.yaml', `${least}${upload}`);
+    assert.deepEqual(complaints(asking), [
+      'asking.yaml:2:22: upload.preflight: the profile "a" has no request for it (preflight)',
+    ]);
+    files.write('api.yaml', `${least}${upload}preflight: { path: "/session" }`);
+    assert.deepEqual(complaints(asking), []);
+    assert.deepEqual(loaded(asking).config.api.preflight, {
+      method: 'GET',
+      path: '/session',
+      success: [200],
+    });
+  });
+
   it('becomes the profile that it says', () => {
     files.write(
       'api.yaml',
