@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { mock } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError } from '../../src/core/errors.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
@@ -10,7 +11,9 @@ import { eventually } from '../support/eventually.ts';
 const shortMs = 150;
 const longMs = 60_000;
 
-const strictRate = { bytes: 1, perMs: shortMs, graceMs: 0 };
+const strictRate = { bytes: 1, perMs: 2 * shortMs, graceMs: 0 };
+/** A client who is blamed as soon as it is waited for: never, where others keep the body. */
+const strictClient = { clientSocketTimeoutMs: 2 * shortMs, leastRate: strictRate };
 
 interface Row {
   readonly promise: string;
@@ -23,7 +26,8 @@ const bytes = 4 * MiB;
 const half = Buffer.alloc(bytes / 2, 'x');
 
 /** Few enough that the client is not held back. */
-const lastBytes = 64 * KiB;
+const last = Buffer.alloc(64 * KiB);
+const others = Buffer.alloc(bytes - last.length);
 
 /** As much as a client can send while nobody takes it: the rest stays with it. */
 const push = async (carriage: Carriage): Promise<void> => {
@@ -56,7 +60,7 @@ const rows: readonly Row[] = [
   {
     promise: 'the client sends less than it must while the upstream takes everything',
     passage: {
-      leastRate: { ...strictRate, bytes },
+      leastRate: { bytes, perMs: shortMs, graceMs: 0 },
       clientSocketTimeoutMs: longMs,
       chunkTimeoutMs: shortMs / 2,
     },
@@ -68,17 +72,13 @@ const rows: readonly Row[] = [
   },
   {
     promise: 'the upstream takes nothing while the client pushes, for longer than the client may be silent',
-    passage: { clientSocketTimeoutMs: shortMs, leastRate: strictRate, chunkTimeoutMs: 4 * shortMs },
+    passage: { ...strictClient, chunkTimeoutMs: 5 * shortMs },
     play: push,
     outcome: 'upstream-stalled',
   },
   {
     promise: 'the client was held back for longer than it may be silent, and then goes on',
-    passage: {
-      clientSocketTimeoutMs: 2 * shortMs,
-      leastRate: { ...strictRate, perMs: 2 * shortMs },
-      chunkTimeoutMs: longMs,
-    },
+    passage: { ...strictClient, chunkTimeoutMs: longMs },
     play: async (carriage) => {
       await push(carriage);
       await sleep(5 * shortMs);
@@ -97,20 +97,13 @@ const rows: readonly Row[] = [
   },
   {
     promise: 'the upstream does not take the last bytes, and the client has nothing left to send',
-    passage: {
-      clientSocketTimeoutMs: shortMs / 2,
-      leastRate: { ...strictRate, perMs: shortMs / 2 },
-      chunkTimeoutMs: 2 * shortMs,
-    },
+    passage: { ...strictClient, chunkTimeoutMs: 5 * shortMs },
     play: async (carriage) => {
       carriage.upstream.open();
-      await carriage.send(Buffer.alloc(bytes - lastBytes));
-      await eventually(
-        () => carriage.upstream.takenBytes >= bytes - lastBytes,
-        'the upstream takes the others',
-      );
+      await carriage.send(others);
+      await eventually(() => carriage.upstream.takenBytes >= others.length, 'the upstream takes the others');
       carriage.upstream.close();
-      await carriage.send(Buffer.alloc(lastBytes));
+      await carriage.send(last);
       if (carriage.passage.declaredBytes === null) await carriage.send('');
     },
     outcome: 'upstream-stalled',
@@ -173,11 +166,23 @@ describe('an upload without progress', () => {
     }
   }
 
+  it('gives the client its whole time when it is read from again', async () => {
+    carriage = await Carriage.begin(bytes, { clientSocketTimeoutMs: longMs });
+    const { mock: rewound } = mock.method(carriage.request.socket, 'setTimeout');
+    void carriage.carry();
+    assert.equal(rewound.callCount(), 1, 'at the start');
+    await push(carriage);
+    assert.equal(rewound.callCount(), 1, 'not while it is held back');
+    carriage.upstream.open();
+    await eventually(() => carriage.upstream.takenBytes === half.length, 'the upstream takes what was sent');
+    assert.ok(rewound.callCount() > 1, 'when it is read from again');
+    assert.deepEqual(rewound.calls.at(-1)?.arguments, [longMs]);
+  });
+
   it('sent: the quota was asked for longer than the client may be silent', async () => {
     let answer = (_allowedBytes: number): void => {};
     carriage = await Carriage.begin(null, {
-      clientSocketTimeoutMs: 2 * shortMs,
-      leastRate: { ...strictRate, perMs: 2 * shortMs },
+      ...strictClient,
       chunkTimeoutMs: shortMs,
       allowedBytes: 1,
       allowMore: () =>
