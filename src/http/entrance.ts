@@ -46,7 +46,7 @@ export interface EntranceEvents {
    * @param wire the socket that was admitted: the same, or what TLS runs over.
    */
   arrived(socket: Socket, wire: Socket, peerAddress: string): void;
-  /** Plain HTTP came where TLS has to be. Whoever is told answers; the connection is closed within `timeMs`. */
+  /** Plain HTTP came where TLS has to be. Whoever is told answers, and closes the connection. */
   plainHttp(socket: Socket, peerAddress: string): void;
   /** The connection is closed, or will be soon. */
   failed(failure: EntranceFailure): void;
@@ -135,9 +135,7 @@ export class Entrance {
         const peerAddress = arrival.address;
         const detail = 'the connection begins with plain HTTP';
         this.#events.failed({ stage: 'tls', reason: 'plain-http', peerAddress, detail });
-        // the deadline stays: it ends whoever does not close
-        socket.off('close', arrival.onClose);
-        socket.once('close', () => this.#letGo(socket));
+        this.#letGo(socket);
         this.#events.plainHttp(socket, peerAddress);
       } else {
         // its end is told from now on as that of the handshake, with the reason

@@ -11,7 +11,7 @@ import type { ConnectionLimit } from './connection-limit.ts';
 import { Entrance, type EntranceFailure, type EntranceOptions } from './entrance.ts';
 import { Networks } from './networks.ts';
 import { newRequestId, requestIdOf } from './request-id.ts';
-import type { UpgradeRequest } from './upgrade.ts';
+import { refuseRaw, type UpgradeRequest } from './upgrade.ts';
 
 /** The longest head, in bytes: as much as eventlet takes from Glance's clients in all. */
 const mostHeadBytes = 64 * KiB;
@@ -189,6 +189,7 @@ export class Listener {
   destroy(): void {
     this.#entrance.close();
     for (const { socket } of this.#connections.values()) socket.destroy();
+    for (const socket of this.#open) socket.destroy();
   }
 
   #onConnection(socket: Socket): void {
@@ -227,10 +228,9 @@ export class Listener {
   #refusePlainHttp(socket: Socket, peerAddress: string): void {
     const error = new GatewayError('request-invalid', 'Plain HTTP was sent to a port that speaks HTTPS.');
     const requestId = newRequestId();
-    // read on and thrown away, else the answer would be lost with what is unread
-    socket.on('end', () => socket.destroySoon());
+    const { lingering } = this.#options;
+    const answeredBytes = refuseRaw({ socket, requestId, lingering }, error);
     socket.resume();
-    const answeredBytes = tellRaw(socket, error, requestId, () => {});
     this.#events.refused({ error, requestId, peerAddress, method: '', answeredBytes });
   }
 

@@ -34,8 +34,6 @@ export function newTlsServer(
       cert,
       key,
       minVersion,
-      // without it a session is not resumed where clients have certificates, but the handshake breaks off
-      sessionIdContext: 'sluice',
       // a client could ask for handshake after handshake, which cost us more than it
       secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
       ...(clientCa !== null && { ca: clientCa }),

@@ -270,6 +270,21 @@ describe('a listener with TLS', () => {
     await noConnections();
   });
 
+  it('closes the connection of who speaks plain HTTP and stays, after `lingering`', async () => {
+    await start({}, { lingering: { time: '100ms' }, client_header_timeout: '10ms' });
+    const socket = await bare();
+    socket.resume();
+    socket.write('GET / HTTP/1.1\r\n');
+    // half-open, so that our side stays
+    socket.allowHalfOpen = true;
+    await once(socket, 'end');
+    await noConnections();
+    assert.deepEqual(
+      log.said('connection failed').map(({ reason }) => reason),
+      ['plain-http'],
+    );
+  });
+
   it('closes a connection of garbage, and serves the next', async () => {
     await start();
     for (const garbage of [
