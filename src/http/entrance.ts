@@ -81,7 +81,7 @@ export class Entrance {
     this.#options = options;
   }
 
-  /** @param peer address of the peer, as `Client.peerAddress`. */
+  /** @param peer address of the peer, as `Client.peerAddress`; `unknown` where it has gone already. */
   admit(socket: Socket, peer: string): void {
     const { proxyProtocol, trustsProxy, timeMs } = this.#options;
     const tlsServer = this.#tlsServer;
@@ -99,6 +99,8 @@ export class Entrance {
     socket.allowHalfOpen = false;
     socket.on('error', ignore);
     socket.once('close', arrival.onClose);
+    // HAProxy's checks connect and reset
+    if (peer === 'unknown') return this.#fail(socket, 'client-gone', 'reset before it was accepted');
     if (!proxyProtocol) return this.#awaitTls(socket, tlsServer);
     if (!trustsProxy(peer)) return this.#fail(socket, 'untrusted', 'the peer is not in trusted_proxies');
     this.#read(socket, (received) => {

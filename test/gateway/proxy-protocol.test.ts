@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, createServer, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { defaultConfig } from '../../src/config/load.ts';
 import type { WrittenOptions } from '../../src/config/options.ts';
+import { Entrance, type EntranceFailure } from '../../src/http/entrance.ts';
 import { caOfTests, certified } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
 import { LogLines } from '../support/log-lines.ts';
@@ -324,6 +325,24 @@ describe('a listener with proxy_protocol', () => {
       const [line] = log.said('connection failed');
       assert.deepEqual([line?.client, line?.stage, line?.reason], ['192.0.2.7', 'tls', 'invalid']);
     });
+  });
+});
+
+describe('an entrance', () => {
+  it('takes who has reset the connection before it was accepted for gone, not for a stranger', () => {
+    const failures: EntranceFailure[] = [];
+    const unexpected = (): never => assert.fail('nothing arrives');
+    const entrance = new Entrance(
+      { tls: null, proxyProtocol: true, trustsProxy: () => false, timeMs: 0 },
+      { arrived: unexpected, plainHttp: unexpected, failed: (failure) => failures.push(failure) },
+    );
+    const socket = new Socket();
+    entrance.admit(socket, 'unknown');
+    assert.deepEqual(
+      failures.map(({ reason }) => reason),
+      ['client-gone'],
+    );
+    assert.equal(socket.destroyed, true);
   });
 });
 
