@@ -5,7 +5,8 @@ import { Metrics } from './admin/metrics.ts';
 import { AdminServer } from './admin/server.ts';
 import { Admission } from './admission.ts';
 import { limitsStored } from './charges.ts';
-import type { Config, ListenAddress } from './config/config.ts';
+import { certificateWarnings, shownCertificates } from './config/certificate.ts';
+import type { Config, ListenAddress, ListenerConfig } from './config/config.ts';
 import { writeAddress } from './config/scalars.ts';
 import { GatewayError } from './core/errors.ts';
 import { questionHeaders } from './core/question-headers.ts';
@@ -14,6 +15,7 @@ import { upstreamOf } from './forward.ts';
 import { Health } from './health.ts';
 import type { Fetched } from './http/ask.ts';
 import type { Client } from './http/client.ts';
+import type { EntranceFailure } from './http/entrance.ts';
 import { Listener } from './http/listener.ts';
 import { Networks } from './http/networks.ts';
 import { Passthrough, type PassthroughOptions } from './http/passthrough.ts';
@@ -105,6 +107,7 @@ export class Gateway {
         mostBufferedBytes: () => this.#overload.buffered.most,
         upstreamHealthy: () => this.#health.healthy,
         orphans: () => this.#orphans.report.orphans.length,
+        certificates: () => shownCertificates(this.#services.config),
       },
       version,
     );
@@ -116,11 +119,12 @@ export class Gateway {
     this.#health = new Health(this.#services.passthrough, config, log);
     this.#upgrades = this.#upgradesTo(config);
     this.#listeners = config.listen.map(
-      () =>
-        new Listener(config, takesUpgrades(config), this.#overload, {
+      (listens) =>
+        new Listener(config, listens, takesUpgrades(config), this.#overload, {
           request: (client) => void this.#exchange(client),
           upgrade: (asked) => void tunnel(this.#services, this.#upgrades, asked),
           refused: (refusal) => recordRefusal(this.#services, refusal),
+          failed: (failure) => this.#connectionFailed(failure),
         }),
     );
     this.#admin = new AdminServer({
@@ -157,6 +161,7 @@ export class Gateway {
     this.#log.info({ listen: listen.map(writeAddress), admin: writeAddress(admin), version }, 'serving');
     this.#health.start();
     this.#orphans.start();
+    this.#warnOfCertificates();
   }
 
   /**
@@ -167,9 +172,15 @@ export class Gateway {
    */
   reload(config: Config): { readonly needRestart: readonly string[] } {
     const { config: before } = this.#services;
-    const needRestart = (['listen', 'admin'] as const).filter(
-      (key) => !isDeepStrictEqual(config[key], before[key]),
-    );
+    const listen = before.listen.map((each, i) => {
+      const isSame = ({ address }: ListenerConfig): boolean => isDeepStrictEqual(address, each.address);
+      // port 0 may stand twice
+      return config.listen.slice(i, i + 1).find(isSame) ?? config.listen.find(isSame) ?? each;
+    });
+    const needRestart = [
+      ...(isDeepStrictEqual(listen, config.listen) ? [] : ['listen']),
+      ...(isDeepStrictEqual(config.admin, before.admin) ? [] : ['admin']),
+    ];
     const letGo = this.#letGo;
     const samePassthrough = isDeepStrictEqual(passthroughOptions(config), passthroughOptions(before));
     if (!samePassthrough) this.#passthrough = this.#newPassthrough(config);
@@ -181,14 +192,15 @@ export class Gateway {
     this.#orphans.stop();
     ({ services: this.#services, orphans: this.#orphans } = this.#assemble({
       ...config,
-      listen: before.listen,
+      listen,
       admin: before.admin,
     }));
     this.#orphans.start();
     this.#upgrades = this.#upgradesTo(config);
     this.#overload.reconfigure(config);
-    for (const listener of this.#listeners) {
-      listener.reconfigure(config);
+    for (const [i, listener] of this.#listeners.entries()) {
+      const listens = listen[i];
+      if (listens !== undefined) listener.reconfigure(config, listens);
       listener.takeUpgrades(takesUpgrades(config));
     }
     if (!samePassthrough || !isDeepStrictEqual(config.upstream.health, before.upstream.health)) {
@@ -199,6 +211,7 @@ export class Gateway {
       this.#health.start();
     }
     letGo();
+    this.#warnOfCertificates();
     this.#metrics.reloaded(true);
     return { needRestart };
   }
@@ -287,6 +300,17 @@ export class Gateway {
     };
     const lost = Object.values(left).some((count) => count > 0);
     this.#log[lost ? 'warn' : 'info'](left, 'drained');
+  }
+
+  #connectionFailed({ stage, reason, peerAddress, detail }: EntranceFailure): void {
+    this.#metrics.connectionFailed(stage, reason);
+    // a check of a balancer's, every few seconds, that connects and closes
+    const level = reason === 'client-gone' ? 'debug' : 'info';
+    this.#log[level]({ client: peerAddress, stage, reason, detail }, 'connection failed');
+  }
+
+  #warnOfCertificates(): void {
+    for (const warning of certificateWarnings(this.#services.config, Date.now())) this.#log.warn(warning);
   }
 
   #connections(): number {

@@ -1,8 +1,10 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry as PromRegistry } from 'prom-client';
 import type { AccessRecord } from '../access.ts';
+import type { ShownCertificate } from '../config/certificate.ts';
 import { endings } from '../core/endings.ts';
 import type { RateRule } from '../core/rate-limit.ts';
+import type { EntranceFailure } from '../http/entrance.ts';
 import { type BoundName, boundNames } from '../overload.ts';
 
 /** How often the delay of the event loop is looked at; what Node measures has this much in it. */
@@ -22,6 +24,7 @@ export interface Gauges {
   mostBufferedBytes(): number;
   upstreamHealthy(): boolean;
   orphans(): number;
+  certificates(): readonly ShownCertificate[];
 }
 
 /**
@@ -41,6 +44,7 @@ export class Metrics {
   readonly #usageReadings: Counter<'outcome'>;
   readonly #identityChecks: Counter<'outcome'>;
   readonly #overloadRefusals: Counter<'bound'>;
+  readonly #failedConnections: Counter<'stage' | 'reason'>;
   readonly #reloadSuccess: Gauge;
 
   constructor(gauges: Gauges, version: string) {
@@ -155,6 +159,24 @@ export class Metrics {
     });
     for (const bound of boundNames) this.#overloadRefusals.inc({ bound }, 0);
     measureEventLoopDelay(registers);
+    this.#failedConnections = new Counter({
+      name: 'sluice_connections_failed_total',
+      help: 'Connections that ended in their PROXY header or handshake of TLS, before HTTP.',
+      labelNames: ['stage', 'reason'],
+      registers,
+    });
+    new Gauge({
+      name: 'sluice_tls_certificate_expiry_timestamp_seconds',
+      help: 'When a certificate shown to clients, or one of its chain, expires; seconds since 1970.',
+      labelNames: ['listener', 'certificate'],
+      registers,
+      collect() {
+        this.reset();
+        for (const { listener, certificate } of gauges.certificates()) {
+          this.set({ listener, certificate: certificate.file }, certificate.validToMs / 1000);
+        }
+      },
+    });
     this.#reloadSuccess = new Gauge({
       name: 'sluice_config_last_reload_success',
       help: '1 if the last reading of the configuration file succeeded, 0 if the one before is still in force.',
@@ -202,6 +224,10 @@ export class Metrics {
 
   overloadRefusal(bound: BoundName): void {
     this.#overloadRefusals.inc({ bound });
+  }
+
+  connectionFailed(stage: EntranceFailure['stage'], reason: EntranceFailure['reason']): void {
+    this.#failedConnections.inc({ stage, reason });
   }
 
   reloaded(success: boolean): void {

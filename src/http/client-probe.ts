@@ -14,7 +14,7 @@ let timer: NodeJS.Timeout | undefined;
  * that nobody would know: a socket that is not read is not watched by Node either.
  *
  * The look is a write of no bytes: to a connection that was reset the kernel refuses even that, and to any other nothing is
- * sent. An orderly end (FIN) behind unread bytes cannot be seen so; it is met when they are read. Nor can anything
+ * sent. Under TLS it goes to the connection beneath: Node drops what the kernel says to an empty write of TLS. An orderly end (FIN) behind unread bytes cannot be seen so; it is met when they are read. Nor can anything
  * be on a unix socket.
  * @returns stops looking.
  */
@@ -30,9 +30,9 @@ export function probeClient(client: Client): () => void {
 }
 
 function lookAtAll(): void {
-  for (const { request, socket } of looked) {
+  for (const { request, socket, wire } of looked) {
     if (request.readableFlowing !== true && !request.complete && socket.writableLength === 0) {
-      socket.write(nothing);
+      wire.write(nothing);
     }
   }
 }

@@ -16,12 +16,7 @@ const farewellMs = 2_000;
 export class Farewells {
   readonly #told = new Set<Socket>();
 
-  /** Whether this connection is being told; whatever comes on it is thrown away. */
-  has(socket: Socket): boolean {
-    return this.#told.has(socket);
-  }
-
-  /** Tells the client, ends our side, and closes soon. Where too many are being told it closes without a word. */
+  /** Tells the client, ends our side, throws away what comes, and closes soon. Where too many are being told it closes without a word. */
   tell(socket: Socket): void {
     if (this.#told.size >= mostFarewells) return void socket.destroy();
     socket.on('error', () => {});
@@ -36,5 +31,6 @@ export class Farewells {
       'As many connections are open as this gateway serves at once.',
     );
     tellRaw(socket, error, newRequestId(), () => {});
+    socket.resume();
   }
 }

@@ -17,6 +17,11 @@ export class LogLines {
     return this.#lines.filter(({ msg }) => msg !== 'request');
   }
 
+  /** The lines with this message, oldest first. */
+  said(message: string): readonly z.infer<typeof line>[] {
+    return this.#lines.filter(({ msg }) => msg === message);
+  }
+
   /** The lines of requests, oldest first. */
   requests(): readonly z.infer<typeof line>[] {
     return this.#lines.filter(({ msg }) => msg === 'request');
