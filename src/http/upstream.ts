@@ -2,7 +2,7 @@ import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { Socket } from 'node:net';
 import { GatewayError } from '../core/errors.ts';
 import { KiB, MiB } from '../core/units.ts';
-import { checkCoding, checkStatus } from './upstream-error.ts';
+import { checkCoding, checkStatus, checkVersion } from './upstream-error.ts';
 
 /** The most of an answer to an upload that is relayed. Glance's largest is a few hundred bytes. */
 const mostAnswerBytes = MiB;
@@ -236,6 +236,7 @@ function receive(sent: ClientRequest): Promise<UpstreamAnswer> {
       begun = true;
       const { statusCode = 0 } = response;
       try {
+        checkVersion(response.httpVersion);
         checkStatus(statusCode);
         checkCoding(response.rawHeaders);
       } catch (error) {

@@ -187,6 +187,13 @@ const unreadable: readonly (readonly [what: string, bytes: string])[] = [
   ['the status 099', answer(abc, 'abc', 'HTTP/1.1 099 OK')],
   ['the status 600', answer(abc, 'abc', 'HTTP/1.1 600 OK')],
   ['another protocol', answer(abc, 'abc', 'ICY 200 OK')],
+  ['HTTP/2 in the status line', answer(abc, 'abc', 'HTTP/2.0 200 OK')],
+  ['a version of HTTP to come', answer(abc, 'abc', 'HTTP/3.1 200 OK')],
+  ['HTTP/1.2', answer(abc, 'abc', 'HTTP/1.2 200 OK')],
+  ['HTTP/0.9', answer(abc, 'abc', 'HTTP/0.9 200 OK')],
+  ['a version of two digits', answer(abc, 'abc', 'HTTP/1.10 200 OK')],
+  ['half a 100 Continue before it', `HTTP/1.1 100 Continue\nX: y\r\n\r\n${answer(abc, 'abc')}`],
+  ['a 100 Continue of four digits before it', `HTTP/1.1 1000 Continue\r\n\r\n${answer(abc, 'abc')}`],
   ['a space before the status line', answer(abc, 'abc', ' HTTP/1.1 200 OK')],
   ['no head', 'abc'],
   ['two lengths', answer(['Content-Length: 3', 'Content-Length: 4'], 'abcd')],
@@ -386,6 +393,63 @@ describe('strict HTTP', () => {
         });
       }
     }
+  });
+
+  describe('is borne with, as HTTP demands:', () => {
+    for (const [kind, request] of [
+      ['an upload', put(['Content-Length: 3'], 'abc')],
+      ['a GET', get()],
+    ] as const) {
+      for (const [what, interim] of [
+        ['a 100 Continue', 'HTTP/1.1 100 Continue\r\n\r\n'],
+        [
+          'many interim answers',
+          'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nX: y\r\n\r\n'.repeat(100),
+        ],
+      ] as const) {
+        it(`${what} that nobody asked for, before the answer to ${kind}`, async () => {
+          upstream.script = async (connection) => {
+            await connection.bodyComplete();
+            const bytes = interim + answer(abc, 'abc');
+            connection.write(bytes.slice(0, 20));
+            await turns();
+            connection.write(bytes.slice(20));
+          };
+          const client = await sluice.client();
+          await client.write(request);
+          const { status, body, informational } = await client.response();
+          assert.equal(status, 200, body.toString());
+          assert.equal(body.toString(), 'abc');
+          assert.deepEqual(informational, []);
+        });
+      }
+    }
+
+    it('a chunk of 2^53 bytes, which is sent on as what really comes of it and never looks whole', async () => {
+      const client = await sluice.client();
+      await client.write(chunked(`${(2 ** 53).toString(16)}\r\nabc`));
+      while (upstream.connections.length === 0) await turn();
+      const [connection] = upstream.connections;
+      await connection?.received(3);
+      client.end();
+      const { status, body } = await client.response();
+      assert.equal(status, 400);
+      assert.equal(Object(JSON.parse(body.toString())).code, 'client-gone');
+      assert.equal(await connection?.closed, 'reset');
+      assert.equal(connection?.body.toString(), '3\r\nabc\r\n');
+      assert.equal(sluice.gateway.savingBytes, 0);
+    });
+  });
+
+  it('passes TRACE to nobody: 501, and the connection lives on', async () => {
+    const client = await sluice.client();
+    for (const path of [target, '/']) {
+      await client.write(wire(`TRACE ${path} HTTP/1.1`, []));
+      const { status, body } = await client.response();
+      assert.equal(status, 501);
+      assert.equal(Object(JSON.parse(body.toString())).code, 'method-unsupported');
+    }
+    assert.equal(upstream.connections.length, 0);
   });
 
   describe('is kept by the gateway where it gives up', () => {
