@@ -441,6 +441,30 @@ describe('strict HTTP', () => {
     });
   });
 
+  for (const [what, ending] of [
+    ['what could be read in two ways', put(['Host: other', 'Content-Length: 3'], 'abc')],
+    ['a request that says close', get('Connection: close')],
+  ] as const) {
+    it(`carries out nothing that comes behind ${what}, also where all came in one go`, async () => {
+      upstream.script = async (connection) => {
+        // the others have come by then
+        await turns();
+        connection.answer('200 OK');
+      };
+      const client = await sluice.client();
+      await client.write(get() + ending + wire(`DELETE /v2/images/${image} HTTP/1.1`, []));
+      assert.equal((await client.response()).status, 200);
+      const { headers } = await client.response();
+      assert.deepEqual(headers.get('connection'), ['close']);
+      await client.closed;
+      await turns();
+      assert.equal(client.unread.length, 0, 'nothing else is answered');
+      const methods = upstream.connections.map(({ head }) => head.split(' ')[0]);
+      assert.equal(methods.includes('DELETE'), false, methods.join());
+      assert.equal(await sluice.metric('sluice_connections'), 0);
+    });
+  }
+
   it('passes TRACE to nobody: 501, and the connection lives on', async () => {
     const client = await sluice.client();
     for (const path of [target, '/']) {
