@@ -99,7 +99,8 @@ export async function send(
     });
     return;
   }
-  response.flushHeaders();
+  // flushHeaders would write them as UTF-8, and every byte beyond ASCII as two
+  response.write('', 'latin1');
   await new Promise<void>((resolve) => {
     socket.once('close', () => resolve());
     response.write(answer.body, () => resolve());

@@ -172,7 +172,8 @@ async function relayBody(
   // the end of an early answer is that of our side of the connection: Node would close both
   if (early) response.useChunkedEncodingByDefault = false;
   response.writeHead(statusCode, headers);
-  response.flushHeaders();
+  // flushHeaders would write them as UTF-8, and every byte beyond ASCII as two. Where no body follows, the end sends them
+  response.write('', 'latin1');
   let bytesToClient = 0;
   body.on('data', (piece: Buffer) => {
     bytesToClient += piece.length;

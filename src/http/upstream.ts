@@ -118,7 +118,8 @@ export class UpstreamLeg {
       maxHeaderSize: 64 * KiB,
     });
     const leg = new UpstreamLeg(socket, sent);
-    sent.flushHeaders();
+    // flushHeaders would write them as UTF-8, and every byte beyond ASCII as two
+    sent.write('', 'latin1');
     const host = origin.hostname.replace(/^\[|\]$/g, '');
     socket.connect({ host, port: Number(origin.port || 80), noDelay: true, keepAlive: true });
     try {

@@ -465,6 +465,26 @@ describe('strict HTTP', () => {
     });
   }
 
+  for (const [kind, head] of [
+    ['an upload', ['PUT', 'Content-Length: 3', 'abc']],
+    ['an upload that is refused early', ['PUT', 'Content-Length: 4', 'abc']],
+    ['a GET', ['GET', 'X: y', '']],
+  ] as const) {
+    it(`passes bytes beyond ASCII on as they are, of fields both ways, for ${kind}`, async () => {
+      const [method, field, body] = head;
+      upstream.script = async (connection) => {
+        await connection.received(body.length);
+        const fields = ['X-Name: \xc3\xa9', 'Content-Length: 2'];
+        connection.write(Buffer.from(answer(fields, 'ok', 'HTTP/1.1 409 Odd'), 'latin1'));
+      };
+      const client = await sluice.client();
+      const bytes = wire(`${method} ${target} HTTP/1.1`, [field, 'X-Name: \xc3\xa9 \xff'], body);
+      await client.write(Buffer.from(bytes, 'latin1'));
+      assert.deepEqual((await client.response()).headers.get('x-name'), ['\xc3\xa9']);
+      assert.equal(upstream.connections[0]?.header('x-name'), '\xc3\xa9 \xff');
+    });
+  }
+
   it('passes TRACE to nobody: 501, and the connection lives on', async () => {
     const client = await sluice.client();
     for (const path of [target, '/']) {
