@@ -3,7 +3,7 @@ import { type Dispatcher, Pool } from 'undici';
 import { type ErrorCode, GatewayError } from '../core/errors.ts';
 import { responseHeaders } from '../core/headers.ts';
 import { KiB } from '../core/units.ts';
-import { linger } from './answer.ts';
+import { linger, sendHead } from './answer.ts';
 import { ask, type Fetched, rawList } from './ask.ts';
 import type { Client } from './client.ts';
 import { ClientBody } from './client-body.ts';
@@ -172,12 +172,13 @@ async function relayBody(
   // the end of an early answer is that of our side of the connection: Node would close both
   if (early) response.useChunkedEncodingByDefault = false;
   response.writeHead(statusCode, headers);
-  // flushHeaders would write them as UTF-8, and every byte beyond ASCII as two. Where no body follows, the end sends them
-  response.write('', 'latin1');
+  sendHead(client, statusCode);
   let bytesToClient = 0;
   body.on('data', (piece: Buffer) => {
     bytesToClient += piece.length;
   });
+  // before the pipeline closes it in order, which to an HTTP/1.0 client is the end of a whole answer
+  body.once('error', () => socket.resetAndDestroy());
   try {
     await pipeline(body, response, { end: !early });
     if (early) {

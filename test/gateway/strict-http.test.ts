@@ -367,6 +367,23 @@ describe('strict HTTP', () => {
       });
     }
 
+    // the others are found together with the data before them, and libuv tells a reset then as an end
+    for (const [what, bytes, end] of cutShort.filter(([name]) =>
+      /^(?:fewer|no last|half|a body)/.test(name),
+    )) {
+      it(`${what} is a reset for a GET of HTTP/1.0, whose answers have no other end`, async () => {
+        upstream.script = async (connection) => {
+          connection.write(bytes);
+          await turns();
+          if (end === 'fin') connection.end();
+          else connection.reset();
+        };
+        const client = await sluice.client();
+        await client.write(wire(`GET ${target} HTTP/1.0`, []));
+        assert.equal(await client.closed, 'reset', client.unread.toString());
+      });
+    }
+
     const unasked = {
       'a whole answer': 'HTTP/1.1 200 Unasked\r\nContent-Length: 3\r\n\r\nbad',
       'an end of the wait': 'HTTP/1.1 408 Unasked\r\nConnection: close\r\nContent-Length: 0\r\n\r\n',
@@ -482,6 +499,17 @@ describe('strict HTTP', () => {
       await client.write(Buffer.from(bytes, 'latin1'));
       assert.deepEqual((await client.response()).headers.get('x-name'), ['\xc3\xa9']);
       assert.equal(upstream.connections[0]?.header('x-name'), '\xc3\xa9 \xff');
+    });
+  }
+
+  for (const line of ['204 No Content', '304 Not Modified'] as const) {
+    it(`passes a ${line} on that comes before the end of an upload and of another body`, async () => {
+      upstream.script = (connection) => connection.write(`HTTP/1.1 ${line}\r\nX-Name: y\r\n\r\n`);
+      for (const head of [`PUT ${target} HTTP/1.1`, 'POST /v2/metadefs/namespaces HTTP/1.1']) {
+        const client = await sluice.client();
+        await client.write(wire(head, ['Content-Length: 4'], 'abc'));
+        assert.equal((await client.response()).status, Number(line.slice(0, 3)));
+      }
     });
   }
 
