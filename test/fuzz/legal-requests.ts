@@ -64,17 +64,23 @@ function readHead(text: string): Head | null {
   const framing = framingOf(values, minor);
   const hosts = values.get('host')?.length ?? 0;
   if (framing === null || hosts > 1 || (hosts === 0 && minor === '1')) return null;
-  const options = (values.get('connection') ?? [])
-    .join(',')
-    .toLowerCase()
-    .split(/[\t ]*,[\t ]*/);
-  const kept = minor === '1' || options.includes('keep-alive');
+  const options = listed(values.get('connection'));
+  // as Node's parser, which takes the old name for the same
+  const asksToKeep = [...options, ...listed(values.get('proxy-connection'))].includes('keep-alive');
+  const kept = minor === '1' || asksToKeep;
   return {
     ...{ method, target, framing },
     token: values.get('x-fuzz-case')?.at(-1) ?? null,
     named: options.filter((name) => name !== '' && name !== 'close' && name !== 'keep-alive'),
     last: !kept || options.includes('close') || method === 'CONNECT',
   };
+}
+
+function listed(values: readonly string[] = []): string[] {
+  return values
+    .join(',')
+    .toLowerCase()
+    .split(/[\t ]*,[\t ]*/);
 }
 
 function framingOf(values: ReadonlyMap<string, readonly string[]>, minor: string): Head['framing'] | null {

@@ -14,7 +14,11 @@ export function uncleanForward(
   for (const request of received) {
     const { method, target } = request;
     const again = next > 0 && method !== 'PUT' ? next - 1 : next;
-    const at = legal.findIndex((each, i) => i >= again && isSame(each, request));
+    const alike = legal.findLastIndex((each, i) => i >= again && isSame(each, request));
+    const exact = legal.findIndex(
+      (each, i) => i >= again && isSame(each, request) && !bodyFault(each, request),
+    );
+    const at = exact === -1 ? alike : exact;
     const one = legal[at];
     if (one === undefined) return `the client never sent this request, or not so often: ${method} ${target}`;
     const kept = one.named.find((name) => request.fields.has(name));
