@@ -31,10 +31,12 @@ import { type Judgement, judge } from './judgement.ts';
 import type { Lane } from './lanes/lane.ts';
 import { type Log, logAccess } from './log.ts';
 import { type Payers, tokenRestricted } from './payer.ts';
+
 import type { RateLimits } from './rate-limits.ts';
 import type { Registry, Upload } from './registry.ts';
 import type { Resolution } from './resolution.ts';
 import { RequestTrace, type UpstreamCall } from './tracing.ts';
+import { preflightUpload } from './upload-preflight.ts';
 import type { KnownImages } from './usage/known-images.ts';
 import type { Caller } from './usage/usage.ts';
 import { watchImage } from './watch.ts';
@@ -252,7 +254,8 @@ async function admitAndForward(
     record.ending = 'refused';
     return await relay(services, client, paying.answer, record);
   }
-  const { owner } = paying;
+  const { owner, looked } = paying;
+  const { image } = operation;
   record.project = owner.project;
   const admitted = await admission
     .admit(config, { id, owner, declaredBytes, caller })
@@ -261,7 +264,7 @@ async function admitAndForward(
       throw refused && who.restricted ? tokenRestricted() : error;
     });
   const upload = registry.begin(id, {
-    image: operation.image,
+    image,
     owner,
     lane: lane.name,
     declaredBytes,
@@ -290,6 +293,7 @@ async function admitAndForward(
         upload.reservedBytes = await admitted.growByChunk();
         return upload.reservedBytes;
       },
+      preflight: () => preflightUpload({ ...services, image, who, caller, imageSeen: looked }),
     });
     if (verdict.told instanceof GatewayError) call.failed(verdict.told.code);
     else call.answered(verdict.told.status);

@@ -1,11 +1,13 @@
 import type { Config } from './config/config.ts';
 import type { Ending, Outcome } from './core/endings.ts';
 import { GatewayError } from './core/errors.ts';
+import type { Fetched } from './http/ask.ts';
 import type { Client } from './http/client.ts';
 import { probeClient } from './http/client-probe.ts';
 import { type UpstreamAnswer, UpstreamLeg } from './http/upstream.ts';
 import type { Carried, Lane } from './lanes/lane.ts';
 import type { Upload } from './registry.ts';
+import { unlessAborted } from './unless-aborted.ts';
 
 /** What came of an upload: how it ended, what the ledger does with its bytes, and what the client is told. */
 export interface Verdict {
@@ -14,7 +16,7 @@ export interface Verdict {
   /** Of the `outcome` stored: how many bytes. */
   readonly storedBytes: number;
   /** The upstream's answer, or else an error of ours. */
-  readonly told: UpstreamAnswer | GatewayError;
+  readonly told: UpstreamAnswer | Fetched | GatewayError;
 }
 
 export interface Forwarding {
@@ -30,6 +32,8 @@ export interface Forwarding {
   /** Bytes reserved at the start, and the way to more. */
   readonly reservedBytes: number;
   readonly growByChunk: () => Promise<number>;
+  /** Brings the refusal of an API that was asked before; null where there is none. Rejects as `preflightUpload` does. */
+  readonly preflight: () => Promise<Fetched | null>;
 }
 
 /**
@@ -45,15 +49,33 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
     carried === 'sent' ||
     (declaredBytes !== null && carried !== null && progress.sentBytes === declaredBytes);
   const stopWatching = abortWhenClientLeaves(client, upload);
-  try {
-    leg = await UpstreamLeg.open({
+  const open = (expectation: readonly string[]): Promise<UpstreamLeg> =>
+    UpstreamLeg.open({
       origin: upstreamOf(config),
       method: forwarding.method,
       target: forwarding.target,
-      headers: [...forwarding.headers, ...framing(declaredBytes), ...keepAlive],
+      headers: [...forwarding.headers, ...framing(declaredBytes), ...expectation, ...keepAlive],
       connectTimeoutMs: config.upstream.connectTimeoutMs,
       signal: upload.signal,
     });
+  // RFC 9110 §10.1.1: never for a request without content
+  const expects = config.upload.preflight === 'expect' && declaredBytes !== 0;
+  try {
+    const refusal = await unlessAborted(upload.signal, forwarding.preflight());
+    if (refusal !== null) {
+      return { ending: 'refused', outcome: 'released', storedBytes: 0, told: refusal };
+    }
+    leg = await open(expects ? expect : []);
+    if (expects && !(await leg.mayContinue(config.upload.continueWaitMs, upload.signal))) {
+      const answer = await leg.answer(config.upstream.responseTimeoutMs, upload.signal);
+      if (answer.status !== 417) {
+        const ended = afterAnswer(answer.status, config.api.success, false);
+        return { ...ended, storedBytes: upload.reservedBytes, told: answer };
+      }
+      // the expectation was ours, so the client is not told of it: without one the request is another (RFC 9110 §15.5.18)
+      await leg.reset();
+      leg = await open([]);
+    }
     // only now: a refusal, or an upstream that is down, has cost the client no byte of its body
     if (client.expectsContinue) client.response.writeContinue();
     carried = await lane.carry({
@@ -66,6 +88,8 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
       flushAfterMs: config.upload.flushAfterMs,
       chunkTimeoutMs: config.upload.chunkTimeoutMs,
       clientSocketTimeoutMs: config.clientSocketTimeoutMs,
+      leastRate: config.clientMinRate,
+      timeLimit: config.upload.timeLimit,
       progress,
       allowedBytes: reservedBytes,
       allowMore: forwarding.growByChunk,
@@ -98,6 +122,8 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
  * with its body unread, and its answer is lost in the reset. Asked to keep alive, it answers and reads on.
  */
 const keepAlive = ['Connection', 'keep-alive'];
+
+const expect = ['Expect', '100-continue'];
 
 /** Where uploads go. */
 export function upstreamOf(config: Config): URL {

@@ -96,7 +96,7 @@ export class Passthrough {
 
   /** A request of the gateway's own, answered whole. Throws as `pass` does. */
   async fetch(
-    method: 'GET',
+    method: 'GET' | 'HEAD',
     target: string,
     headers: readonly string[],
     timeoutMs: number,
