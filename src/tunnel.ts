@@ -9,7 +9,7 @@ import { hasPassed } from './core/via.ts';
 import { conclude, requestIdFields, type Services } from './exchange.ts';
 import { asGatewayError } from './forward.ts';
 import { schemeOf } from './http/client.ts';
-import { refuseUpgrade, type UpgradeRequest, type Upgrades } from './http/upgrade.ts';
+import { refuseRaw, type UpgradeRequest, type Upgrades } from './http/upgrade.ts';
 
 /**
  * The life of a request for another protocol: classify, then let it through or refuse it. One answer and one line of
@@ -20,7 +20,7 @@ export async function tunnel(services: Services, upgrades: Upgrades, asked: Upgr
   const record = newRecord(asked.requestId, asked.request.method ?? '');
   const refuse = (error: GatewayError): void => {
     record.error = error.code;
-    const answeredBytes = refuseUpgrade(asked, error);
+    const answeredBytes = refuseRaw(asked, error);
     if (answeredBytes === null) return;
     record.status = error.status;
     record.answeredBytes = answeredBytes;

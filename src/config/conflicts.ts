@@ -20,6 +20,7 @@ export const findConflicts = (settings: Settings, left: readonly Path[]): Findin
     ...cloudLimits(settings),
     ...rates(settings),
     ...addresses(settings),
+    ...balancers(settings),
     ...headers(settings),
   ].filter(
     (conflict) => ![conflict.path, ...conflict.with].some((path) => left.some((each) => related(each, path))),
@@ -125,6 +126,21 @@ function* addresses({ listen, admin }: Settings): Generator<Conflict> {
     else if (!('port' in address && address.port === 0)) {
       yield { path, with: [first], message: about(path, `${written} is already that of ${dotted(first)}`) };
     }
+  }
+}
+
+/** A PROXY header is taken from trusted peers only: without any, nobody could connect. */
+function* balancers({ listen, trusted_proxies: trusted }: Settings): Generator<Conflict> {
+  for (const [index, { address, proxy_protocol: demanded }] of listen.entries()) {
+    const isUnix = 'path' in address;
+    if (!demanded || trusted.some((network) => (network === 'unix') === isUnix)) continue;
+    const path = ['listen', index, 'proxy_protocol'];
+    const wanted = isUnix ? '`unix` in trusted_proxies' : 'the networks of the balancers in trusted_proxies';
+    yield {
+      path,
+      with: [['trusted_proxies'], ['listen', index, 'address']],
+      message: about(path, `needs ${wanted}: nobody else may send a PROXY header`),
+    };
   }
 }
 
