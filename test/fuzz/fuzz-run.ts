@@ -145,6 +145,7 @@ function answerFault(
   if (mark === 'plain') return null;
   if (mark !== undefined) {
     const index = requests.findIndex(({ token }) => token === mark);
+    if (index === -1 && played.flat().some(({ disturbed }) => disturbed)) return null;
     if (index === -1) return `the client got the answer to another request: ${mark}`;
     const plans = (played[index] ?? []).map(({ plan }) => plan);
     if (plans.some(({ reading }) => reading === 'loose')) return null;

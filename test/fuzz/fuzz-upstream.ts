@@ -12,6 +12,8 @@ export interface Played {
   readonly plan: AnswerPlan;
   /** The connection had carried another request before. */
   readonly reused: boolean;
+  /** Bytes that nobody asked for were on their way on it: any answer may be taken for this one's. */
+  readonly disturbed: boolean;
 }
 
 export interface UpstreamFault {
@@ -158,7 +160,7 @@ export class FuzzUpstream {
     const random = new Random(this.#seed, known.caseNumber, 1 + known.index, 1 + before.length);
     const drawn = answerPlan(random, request, token);
     const plan: AnswerPlan = disturbed ? { ...drawn, reading: 'loose' } : drawn;
-    this.played.set(token, [...before, { request, plan, reused }]);
+    this.played.set(token, [...before, { request, plan, reused, disturbed }]);
     return plan;
   }
 }
