@@ -3,7 +3,7 @@ import { type Dispatcher, Pool } from 'undici';
 import { type ErrorCode, GatewayError } from '../core/errors.ts';
 import { responseHeaders } from '../core/headers.ts';
 import { KiB } from '../core/units.ts';
-import { linger } from './answer.ts';
+import { linger, sendHead } from './answer.ts';
 import { ask, type Fetched, rawList } from './ask.ts';
 import type { Client } from './client.ts';
 import { ClientBody } from './client-body.ts';
@@ -172,11 +172,13 @@ async function relayBody(
   // the end of an early answer is that of our side of the connection: Node would close both
   if (early) response.useChunkedEncodingByDefault = false;
   response.writeHead(statusCode, headers);
-  response.flushHeaders();
+  sendHead(client, statusCode);
   let bytesToClient = 0;
   body.on('data', (piece: Buffer) => {
     bytesToClient += piece.length;
   });
+  // before the pipeline closes it in order, which to an HTTP/1.0 client is the end of a whole answer
+  body.once('error', () => socket.resetAndDestroy());
   try {
     await pipeline(body, response, { end: !early });
     if (early) {
