@@ -6,6 +6,8 @@ import { probeClient } from './http/client-probe.ts';
 import { type UpstreamAnswer, UpstreamLeg } from './http/upstream.ts';
 import type { Carried, Lane } from './lanes/lane.ts';
 import type { Upload } from './registry.ts';
+import type { ServerUse, UpstreamServer } from './upstream-server.ts';
+import type { Errand, Upstreams } from './upstreams.ts';
 
 /** What came of an upload: how it ended, what the ledger does with its bytes, and what the client is told. */
 export interface Verdict {
@@ -22,6 +24,10 @@ export interface Forwarding {
   readonly upload: Upload;
   readonly lane: Lane;
   readonly config: Config;
+  readonly upstreams: Upstreams;
+  readonly errand: Errand;
+  /** Told of each server before it is tried. */
+  readonly onServer: (server: UpstreamServer) => void;
   readonly declaredBytes: number | null;
   readonly method: string;
   readonly target: string;
@@ -40,20 +46,24 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
   const { client, upload, lane, config, declaredBytes, reservedBytes } = forwarding;
   const { progress } = upload;
   let leg: UpstreamLeg | null = null;
+  let use: ServerUse | null = null;
   let carried: Carried | null = null;
   const bodySent = (): boolean =>
     carried === 'sent' ||
     (declaredBytes !== null && carried !== null && progress.sentBytes === declaredBytes);
   const stopWatching = abortWhenClientLeaves(client, upload);
   try {
-    leg = await UpstreamLeg.open({
-      origin: upstreamOf(config),
-      method: forwarding.method,
-      target: forwarding.target,
-      headers: [...forwarding.headers, ...framing(declaredBytes), ...keepAlive],
-      connectTimeoutMs: config.upstream.connectTimeoutMs,
-      signal: upload.signal,
-    });
+    ({ value: leg, use } = await forwarding.upstreams.connect(forwarding.errand, async (server) => {
+      forwarding.onServer(server);
+      return await UpstreamLeg.open({
+        origin: server.origin,
+        method: forwarding.method,
+        target: forwarding.target,
+        headers: [...forwarding.headers, ...framing(declaredBytes), ...keepAlive],
+        connectTimeoutMs: config.upstream.connectTimeoutMs,
+        signal: upload.signal,
+      });
+    }));
     // only now: a refusal, or an upstream that is down, has cost the client no byte of its body
     if (client.expectsContinue) client.response.writeContinue();
     carried = await lane.carry({
@@ -74,6 +84,7 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
     });
     if (bodySent()) leg.markBodySent();
     const answer = await leg.answer(config.upstream.responseTimeoutMs, upload.signal);
+    use.answered();
     return {
       ...afterAnswer(answer.status, config.api.success, bodySent()),
       // a success that came before the body's end says that all of it is stored: nobody knows better
@@ -82,6 +93,7 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
     };
   } catch (thrown) {
     const error = asGatewayError(thrown);
+    if (error.code === 'upstream-lost') use?.failed();
     return {
       ...afterFailure(error, bodySent()),
       storedBytes: 0,
@@ -90,6 +102,7 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
   } finally {
     stopWatching();
     await leg?.reset();
+    use?.end();
   }
 }
 
@@ -98,13 +111,6 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
  * with its body unread, and its answer is lost in the reset. Asked to keep alive, it answers and reads on.
  */
 const keepAlive = ['Connection', 'keep-alive'];
-
-/** Where uploads go. */
-export function upstreamOf(config: Config): URL {
-  const [server] = config.upstream.servers;
-  if (server === undefined) throw new Error('the configuration names no upstream');
-  return server;
-}
 
 export function asGatewayError(thrown: unknown): GatewayError {
   if (thrown instanceof GatewayError) return thrown;

@@ -2,6 +2,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry as PromRegis
 import type { AccessRecord } from '../access.ts';
 import { endings } from '../core/endings.ts';
 import type { RateRule } from '../core/rate-limit.ts';
+import type { UpstreamServer } from '../upstream-server.ts';
 
 /** What the gauges show at the moment they are asked. */
 export interface Gauges {
@@ -10,7 +11,8 @@ export interface Gauges {
   uploadsUnresolved(): number;
   importsWatched(): number;
   connections(): number;
-  upstreamHealthy(): boolean;
+  /** Of the configuration in force. */
+  servers(): readonly Pick<UpstreamServer, 'host' | 'healthy' | 'underWay'>[];
   orphans(): number;
 }
 
@@ -30,6 +32,8 @@ export class Metrics {
   readonly #rateRefusals: Counter<'action' | 'per'>;
   readonly #usageReadings: Counter<'outcome'>;
   readonly #identityChecks: Counter<'outcome'>;
+  readonly #ejections: Counter<'server'>;
+  readonly #retries: Counter<'reason'>;
   readonly #droppedConnections: Counter;
   readonly #reloadSuccess: Gauge;
 
@@ -58,9 +62,50 @@ export class Metrics {
       gauges.importsWatched(),
     );
     gauge('sluice_connections', 'Open connections of clients.', () => gauges.connections());
-    gauge('sluice_upstream_healthy', '1 while the upstream passes its health checks, else 0.', () =>
-      gauges.upstreamHealthy() ? 1 : 0,
+    const byServer = (
+      name: string,
+      help: string,
+      read: (server: ReturnType<Gauges['servers']>[number]) => number,
+    ): Gauge<'server'> =>
+      new Gauge({
+        name,
+        help,
+        labelNames: ['server'],
+        registers,
+        collect() {
+          // those that a reload took away are not shown as they last were
+          this.reset();
+          for (const server of gauges.servers()) this.set({ server: server.host }, read(server));
+        },
+      });
+    byServer(
+      'sluice_upstream_healthy',
+      '1 while the server passes its health checks and is not ejected, else 0.',
+      ({ healthy }) => (healthy ? 1 : 0),
     );
+    byServer(
+      'sluice_upstream_uploads',
+      'Uploads on their way to the server.',
+      ({ underWay }) => underWay.uploads,
+    );
+    byServer(
+      'sluice_upstream_requests',
+      'Other requests that the server has not answered to the end.',
+      ({ underWay }) => underWay.requests,
+    );
+    this.#ejections = new Counter({
+      name: 'sluice_upstream_ejections_total',
+      help: 'How often a server was taken out of the choice because requests to it came to nothing.',
+      labelNames: ['server'],
+      registers,
+    });
+    this.#retries = new Counter({
+      name: 'sluice_upstream_retries_total',
+      help: 'Requests sent once more: there was no connection, no answer, or the connection had waited too long.',
+      labelNames: ['reason'],
+      registers,
+    });
+    for (const reason of ['nowhere', 'unanswered', 'stale']) this.#retries.inc({ reason }, 0);
     gauge('sluice_orphans', 'Images left in saving without an upload, at the last look.', () =>
       gauges.orphans(),
     );
@@ -175,6 +220,19 @@ export class Metrics {
 
   identityCheck(outcome: 'cached' | 'valid' | 'invalid' | 'unavailable'): void {
     this.#identityChecks.inc({ outcome });
+  }
+
+  /** @param server `HOST:PORT`. */
+  serverKnown(server: string): void {
+    this.#ejections.inc({ server }, 0);
+  }
+
+  ejection(server: string): void {
+    this.#ejections.inc({ server });
+  }
+
+  retry(reason: 'nowhere' | 'unanswered' | 'stale'): void {
+    this.#retries.inc({ reason });
   }
 
   connectionDropped(): void {

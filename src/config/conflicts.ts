@@ -19,6 +19,7 @@ export const findConflicts = (settings: Settings, left: readonly Path[]): Findin
     ...cloudLimits(settings),
     ...rates(settings),
     ...addresses(settings),
+    ...servers(settings),
     ...headers(settings),
   ].filter(
     (conflict) => ![conflict.path, ...conflict.with].some((path) => left.some((each) => related(each, path))),
@@ -117,6 +118,20 @@ function* addresses({ listen, admin }: Settings): Generator<Conflict> {
     else if (!('port' in address && address.port === 0)) {
       yield { path, with: [first], message: about(path, `${written} is already that of ${dotted(first)}`) };
     }
+  }
+}
+
+function* servers({ upstream }: Settings): Generator<Conflict> {
+  for (const [index, { href }] of upstream.servers.entries()) {
+    const first = upstream.servers.findIndex((other) => other.href === href);
+    if (first === index) continue;
+    const path = ['upstream', 'servers', index];
+    const firstPath = ['upstream', 'servers', first];
+    yield {
+      path,
+      with: [firstPath],
+      message: about(path, `${new URL(href).origin} is already ${dotted(firstPath)}`),
+    };
   }
 }
 

@@ -235,15 +235,15 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
       '1:44: listen[0].proxy_protocol: the PROXY protocol is not built yet',
     ],
     [
-      'upstream: { servers: ["http://a", "http://b"] }',
-      '1:22: upstream.servers: more than one server is not built yet',
-    ],
-    [
       'upstream: { servers: ["https://a"] }',
       '1:23: upstream.servers[0]: https to the upstream is not built yet',
     ],
   ],
   'keys that do not go together are refused': [
+    [
+      'upstream: { servers: ["http://a", "http://b", "HTTP://A:80/"] }',
+      '1:47: upstream.servers[2]: http://a is already upstream.servers[0]',
+    ],
     [
       'upload: { chunk_size: 1MiB, frame_size: 2MiB }',
       '1:41: upload.frame_size: 2MiB is above chunk_size, which is 1MiB',

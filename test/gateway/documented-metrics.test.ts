@@ -14,7 +14,7 @@ describe('docs/metrics.md', () => {
         uploadsInFlight: zero,
         uploadsUnresolved: zero,
         connections: zero,
-        upstreamHealthy: () => true,
+        servers: () => [],
       },
       'test',
     );

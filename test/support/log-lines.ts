@@ -16,4 +16,9 @@ export class LogLines {
   requests(): readonly z.infer<typeof line>[] {
     return this.#lines.filter(({ msg }) => msg === 'request');
   }
+
+  /** All others, oldest first. */
+  others(): readonly z.infer<typeof line>[] {
+    return this.#lines.filter(({ msg }) => msg !== 'request');
+  }
 }
