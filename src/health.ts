@@ -30,8 +30,8 @@ class ServerCheck {
   readonly #server: UpstreamServer;
   readonly #pool: ConnectionPool;
   readonly #options: CheckOptions;
+  readonly #stop = new AbortController();
   #timer: NodeJS.Timeout | undefined;
-  #stopped = false;
 
   constructor(server: UpstreamServer, pool: ConnectionPool, options: CheckOptions) {
     this.#server = server;
@@ -45,13 +45,13 @@ class ServerCheck {
   }
 
   stop(): void {
-    this.#stopped = true;
+    this.#stop.abort();
     clearTimeout(this.#timer);
   }
 
   async #look(): Promise<void> {
     const well = await this.#isWell();
-    if (this.#stopped) return;
+    if (this.#stop.signal.aborted) return;
     this.#server.checked(well, this.#options);
     this.#timer = setTimeout(() => void this.#look(), this.#options.intervalMs);
     this.#timer.unref();
@@ -62,7 +62,7 @@ class ServerCheck {
     const headers = ['Host', this.#server.host];
     const attempt = await this.#pool.send(
       { method: 'GET', target: path, headers, body: null },
-      AbortSignal.timeout(timeoutMs),
+      AbortSignal.any([this.#stop.signal, AbortSignal.timeout(timeoutMs)]),
     );
     if ('error' in attempt) return false;
     return await readWhole(attempt.answer).then(

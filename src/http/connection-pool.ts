@@ -115,13 +115,15 @@ export class ConnectionPool {
   ): Promise<Attempt> {
     const attempt = await connection.send(request, signal);
     if ('error' in attempt) connection.destroy();
-    else if (attempt.answer.body.closed) this.#takeBack(connection);
-    else attempt.answer.body.once('close', () => this.#takeBack(connection));
+    else if (attempt.answer.body.closed) this.#takeBack(connection, request);
+    else attempt.answer.body.once('close', () => this.#takeBack(connection, request));
     return attempt;
   }
 
-  #takeBack(connection: Connection): void {
-    if (connection.free && !this.#closed) this.#idle.push(connection);
+  #takeBack(connection: Connection, request: PassedRequest): void {
+    // a POST brings a connection and takes none: if each were kept, there would be more and more of them
+    const wanted = mayRepeat(request) || this.#idle.length === 0;
+    if (wanted && connection.free && !this.#closed) this.#idle.push(connection);
     else connection.destroy();
   }
 }
@@ -170,7 +172,9 @@ class Connection {
     return connected && size === 0 && !this.#socket.destroyed;
   }
 
+  /** By an orderly close where nothing is under way, else by a reset. */
   destroy(): void {
+    if (this.free) this.#socket.destroy();
     void this.#client.destroy();
   }
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { eventually } from '../support/eventually.ts';
 import { ann, type RunningGateway, startGateway } from '../support/running-gateway.ts';
 import { type Staleness, StaleUpstream } from '../support/stale-upstream.ts';
 
@@ -88,6 +89,15 @@ describe('an upstream that closes connections that were used before', () => {
     await start(() => 'stays');
     for (let i = 0; i < 9; i += 1) assert.equal(await ask('GET', `/v2/other/${i}`), 200);
     assert.equal(upstream.connections, 1);
+  });
+
+  it('has one connection to wait with after many requests that each had a new one', async () => {
+    await start(() => 'stays');
+    for (let i = 0; i < 9; i += 1) assert.equal(await ask('POST', `/v2/other/${i}`), 200);
+    assert.equal(upstream.connections, 9);
+    await eventually(() => assert.equal(upstream.open, 1));
+    assert.equal(await ask('GET', '/v2/other/9'), 200);
+    assert.equal(upstream.connections, 9);
   });
 
   it('costs a GET that breaks on a new connection too: it is not sent a third time', async () => {

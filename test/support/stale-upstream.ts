@@ -38,6 +38,11 @@ export class StaleUpstream {
     return `http://127.0.0.1:${address.port}`;
   }
 
+  /** Connections that are open now. */
+  get open(): number {
+    return this.#sockets.size;
+  }
+
   async stop(): Promise<void> {
     const closed = once(this.#server, 'close');
     this.#server.close();
