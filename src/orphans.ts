@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { type Fetched, parsedJson } from './http/ask.ts';
 import type { Operator } from './image-lookup.ts';
 import type { Log } from './log.ts';
 import type { Registry } from './registry.ts';
+import { type Ask, imageList } from './usage/image-list.ts';
 import type { Caller } from './usage/usage.ts';
 
 /** An image that was left in `saving`, for ever: only a DELETE helps (glance.md §2.6). */
@@ -22,20 +22,11 @@ export interface OrphanReport {
   readonly problem: string | null;
 }
 
-/** As in the usage reading: the longest page that Glance gives, and more pages than there can be. */
-const pageLimit = 1000;
-const mostPages = 10_000;
-
-const imagePage = z.object({
-  images: z.array(
-    z.object({
-      id: z.string(),
-      status: z.string(),
-      owner: z.string().nullish(),
-      updated_at: z.iso.datetime({ offset: true }),
-    }),
-  ),
-  next: z.string().optional(),
+const imageSchema = z.object({
+  id: z.string(),
+  status: z.string(),
+  owner: z.string().nullish(),
+  updated_at: z.iso.datetime({ offset: true }),
 });
 
 export interface OrphanOptions {
@@ -50,7 +41,7 @@ export interface OrphanOptions {
  * operator's decision.
  */
 export class Orphans {
-  readonly #ask: (target: string, caller: Caller) => Promise<Fetched>;
+  readonly #ask: Ask;
   readonly #operator: Operator | null;
   readonly #registry: Registry;
   readonly #options: OrphanOptions;
@@ -60,13 +51,7 @@ export class Orphans {
   #report: OrphanReport;
 
   /** @param operator null where the gateway has no account: then nothing is looked for. */
-  constructor(
-    ask: (target: string, caller: Caller) => Promise<Fetched>,
-    operator: Operator | null,
-    registry: Registry,
-    options: OrphanOptions,
-    log: Log,
-  ) {
+  constructor(ask: Ask, operator: Operator | null, registry: Registry, options: OrphanOptions, log: Log) {
     this.#ask = ask;
     this.#operator = operator;
     this.#registry = registry;
@@ -135,24 +120,12 @@ export class Orphans {
 
   async #saving(caller: Caller): Promise<Orphan[]> {
     const found: Orphan[] = [];
-    for (const hidden of [false, true]) {
-      const query = new URLSearchParams({
-        status: 'saving',
-        visibility: 'all',
-        os_hidden: String(hidden),
-        limit: String(pageLimit),
-      });
-      let target: string | undefined = `/v2/images?${query}`;
-      for (let page = 0; target !== undefined && page < mostPages; page += 1) {
-        const answer: Fetched = await this.#ask(target, caller);
-        const read: z.ZodSafeParseResult<z.output<typeof imagePage>> = imagePage.safeParse(
-          answer.status === 200 ? parsedJson(answer) : null,
-        );
-        if (!read.success) throw new Error(`the API answered its image list with status ${answer.status}`);
-        for (const { id, status, owner, updated_at: since } of read.data.images) {
-          if (status === 'saving') found.push({ image: id, owner: owner ?? null, since });
-        }
-        target = read.data.next?.startsWith('/v2/images?') ? read.data.next : undefined;
+    for (const hidden of ['false', 'true']) {
+      const filters = { status: 'saving', visibility: 'all', os_hidden: hidden };
+      for await (const image of imageList(this.#ask, caller, filters, imageSchema)) {
+        const { id, status, owner, updated_at: since } = image;
+        // an older API may not know the filter
+        if (status === 'saving') found.push({ image: id, owner: owner ?? null, since });
       }
     }
     return found;

@@ -1,14 +1,9 @@
 import { z } from 'zod';
-import { GatewayError } from '../core/errors.ts';
 import { MiB } from '../core/units.ts';
-import { type Fetched, parsedJson } from '../http/ask.ts';
+import { parsedJson } from '../http/ask.ts';
+import { type Ask, imageList, refuseRefusal, unavailable } from './image-list.ts';
 import type { KnownImages } from './known-images.ts';
 import type { Caller, UsageSource } from './usage.ts';
-
-/** Glance's `api_limit_max`: the longest page it gives. */
-const pageLimit = 1000;
-/** A project with more images than this cannot be read: 10 million. A list that goes round in circles ends here too. */
-const mostPages = 10_000;
 
 /** Images that are asked for by id side by side. */
 const questionsAtOnce = 8;
@@ -32,20 +27,18 @@ const imageSchema = z.object({
   size: z.int().nonnegative().nullish(),
   stores: z.string().optional(),
 });
-const imagePage = z.object({ images: z.array(imageSchema), next: z.string().optional() });
 
 const usedMiB = z.object({ usage: z.int().nonnegative() }).optional();
 const usageAnswer = z.object({
   usage: z.object({ image_size_total: usedMiB, image_stage_total: usedMiB }),
 });
 
-export type Ask = (target: string, caller: Caller) => Promise<Fetched>;
-
 /**
  * Stored bytes as Glance counts them: over the images of the project, size times the number of stores.
  *
- * The exact figure comes from the image list, and for known images that are not in it from each of them. Where unified limits are on, `/v2/info/usage` gives the same sum in one
- * request, but floored to MiB, so it stands for the last byte that it may mean.
+ * The exact figure comes from the image list, and for known images that are not in it from each of them. Where unified
+ * limits are on, `/v2/info/usage` gives the same sum in one request, but floored to MiB, so it stands for the last byte
+ * that it may mean.
  */
 export class GlanceUsage implements UsageSource {
   readonly #ask: Ask;
@@ -115,31 +108,16 @@ export class GlanceUsage implements UsageSource {
     filters: Readonly<Record<string, string>>,
     counted: Map<string, number>,
   ): Promise<void> {
-    const query = new URLSearchParams({
+    const ofProject = {
       owner: project,
-      limit: String(pageLimit),
       sort: 'created_at:asc',
       ...filters,
       // without it an administrator is not shown the community images of others
       ...(caller.project !== project && { visibility: 'all' }),
-    });
-    let target = `/v2/images?${query}`;
-    for (let page = 0; page < mostPages; page += 1) {
-      const answer = await this.#ask(target, caller);
-      refuseRefusal(answer.status);
-      const read = imagePage.safeParse(answer.status === 200 ? parsedJson(answer) : null);
-      if (!read.success)
-        throw unavailable(
-          `The API answered its image list with status ${answer.status} and not with a list.`,
-        );
-      for (const image of read.data.images) this.#count(image, project, counted);
-      const { next } = read.data;
-      if (next === undefined) return;
-      if (!next.startsWith('/v2/images?'))
-        throw unavailable('The API points to a next page that is not its own.');
-      target = next;
+    };
+    for await (const image of imageList(this.#ask, caller, ofProject, imageSchema)) {
+      this.#count(image, project, counted);
     }
-    throw unavailable(`The image list has more than ${mostPages} pages.`);
   }
 
   async #readEach(
@@ -168,13 +146,4 @@ const lastByteOf = (mebibytes: number): number => (mebibytes + 1) * MiB - 1;
 
 function copies(stores: string | undefined): number {
   return stores === undefined || stores === '' ? 1 : stores.split(',').length;
-}
-
-function refuseRefusal(status: number): void {
-  if (status !== 401 && status !== 403) return;
-  throw new GatewayError('credentials-refused', `The API answered ${status} when asked what is stored.`);
-}
-
-function unavailable(detail: string): GatewayError {
-  return new GatewayError('usage-unavailable', detail);
 }
