@@ -35,6 +35,7 @@ import type { RateLimits } from './rate-limits.ts';
 import type { Registry, Upload } from './registry.ts';
 import type { Resolution } from './resolution.ts';
 import { RequestTrace, type UpstreamCall } from './tracing.ts';
+import { preflightUpload } from './upload-preflight.ts';
 import type { UpstreamServer } from './upstream-server.ts';
 import type { Errand, Upstreams } from './upstreams.ts';
 import type { KnownImages } from './usage/known-images.ts';
@@ -254,7 +255,8 @@ async function admitAndForward(
     record.ending = 'refused';
     return await relay(services, client, paying.answer, record);
   }
-  const { owner } = paying;
+  const { owner, looked } = paying;
+  const { image } = operation;
   record.project = owner.project;
   const admitted = await admission
     .admit(config, { id, owner, declaredBytes, caller })
@@ -263,7 +265,7 @@ async function admitAndForward(
       throw refused && who.restricted ? tokenRestricted() : error;
     });
   const upload = registry.begin(id, {
-    image: operation.image,
+    image,
     owner,
     lane: lane.name,
     declaredBytes,
@@ -298,6 +300,7 @@ async function admitAndForward(
         upload.reservedBytes = await admitted.growByChunk();
         return upload.reservedBytes;
       },
+      preflight: () => preflightUpload({ ...services, image, who, caller, imageSeen: looked }),
     });
     if (verdict.told instanceof GatewayError) call.failed(verdict.told.code);
     else call.answered(verdict.told.status);

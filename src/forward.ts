@@ -1,11 +1,13 @@
 import type { Config } from './config/config.ts';
 import type { Ending, Outcome } from './core/endings.ts';
 import { GatewayError } from './core/errors.ts';
+import type { Fetched } from './http/ask.ts';
 import type { Client } from './http/client.ts';
 import { probeClient } from './http/client-probe.ts';
 import { type UpstreamAnswer, UpstreamLeg } from './http/upstream.ts';
 import type { Carried, Lane } from './lanes/lane.ts';
 import type { Upload } from './registry.ts';
+import { unlessAborted } from './unless-aborted.ts';
 import type { ServerUse, UpstreamServer } from './upstream-server.ts';
 import type { Errand, Upstreams } from './upstreams.ts';
 
@@ -16,7 +18,7 @@ export interface Verdict {
   /** Of the `outcome` stored: how many bytes. */
   readonly storedBytes: number;
   /** The upstream's answer, or else an error of ours. */
-  readonly told: UpstreamAnswer | GatewayError;
+  readonly told: UpstreamAnswer | Fetched | GatewayError;
 }
 
 export interface Forwarding {
@@ -36,6 +38,8 @@ export interface Forwarding {
   /** Bytes reserved at the start, and the way to more. */
   readonly reservedBytes: number;
   readonly growByChunk: () => Promise<number>;
+  /** Brings the refusal of an API that was asked before; null where there is none. Rejects as `preflightUpload` does. */
+  readonly preflight: () => Promise<Fetched | null>;
 }
 
 /**
@@ -52,18 +56,38 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
     carried === 'sent' ||
     (declaredBytes !== null && carried !== null && progress.sentBytes === declaredBytes);
   const stopWatching = abortWhenClientLeaves(client, upload);
-  try {
-    ({ value: leg, use } = await forwarding.upstreams.connect(forwarding.errand, async (server) => {
+  const open = (expectation: readonly string[]): Promise<{ value: UpstreamLeg; use: ServerUse }> =>
+    forwarding.upstreams.connect(forwarding.errand, async (server) => {
       forwarding.onServer(server);
       return await UpstreamLeg.open({
         origin: server.origin,
         method: forwarding.method,
         target: forwarding.target,
-        headers: [...forwarding.headers, ...framing(declaredBytes), ...keepAlive],
+        headers: [...forwarding.headers, ...framing(declaredBytes), ...expectation, ...keepAlive],
         connectTimeoutMs: config.upstream.connectTimeoutMs,
         signal: upload.signal,
       });
-    }));
+    });
+  // RFC 9110 §10.1.1: never for a request without content
+  const expects = config.upload.preflight === 'expect' && declaredBytes !== 0;
+  try {
+    const refusal = await unlessAborted(upload.signal, forwarding.preflight());
+    if (refusal !== null) {
+      return { ending: 'refused', outcome: 'released', storedBytes: 0, told: refusal };
+    }
+    ({ value: leg, use } = await open(expects ? expect : []));
+    if (expects && !(await leg.mayContinue(config.upload.continueWaitMs, upload.signal))) {
+      const answer = await leg.answer(config.upstream.responseTimeoutMs, upload.signal);
+      use.answered();
+      if (answer.status !== 417) {
+        const ended = afterAnswer(answer.status, config.api.success, false);
+        return { ...ended, storedBytes: upload.reservedBytes, told: answer };
+      }
+      // the expectation was ours, so the client is not told of it: without one the request is another (RFC 9110 §15.5.18)
+      await leg.reset();
+      use.end();
+      ({ value: leg, use } = await open([]));
+    }
     // only now: a refusal, or an upstream that is down, has cost the client no byte of its body
     if (client.expectsContinue) client.response.writeContinue();
     carried = await lane.carry({
@@ -76,6 +100,8 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
       flushAfterMs: config.upload.flushAfterMs,
       chunkTimeoutMs: config.upload.chunkTimeoutMs,
       clientSocketTimeoutMs: config.clientSocketTimeoutMs,
+      leastRate: config.clientMinRate,
+      timeLimit: config.upload.timeLimit,
       progress,
       allowedBytes: reservedBytes,
       allowMore: forwarding.growByChunk,
@@ -111,6 +137,8 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
  * with its body unread, and its answer is lost in the reset. Asked to keep alive, it answers and reads on.
  */
 const keepAlive = ['Connection', 'keep-alive'];
+
+const expect = ['Expect', '100-continue'];
 
 export function asGatewayError(thrown: unknown): GatewayError {
   if (thrown instanceof GatewayError) return thrown;

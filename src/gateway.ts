@@ -349,7 +349,7 @@ export class Gateway {
       },
     );
     const ask = (target: string, { headers }: Caller) =>
-      upstreams.fetch(target, questionHeaders(headers, config.api.sizeHeader), askTimeoutMs);
+      upstreams.fetch('GET', target, questionHeaders(headers, config.api.sizeHeader), askTimeoutMs);
     const readings =
       config.quota.usage.source === 'none'
         ? null

@@ -51,14 +51,15 @@ export class Payers {
   }
 
   /**
-   * Looks the image up, where that can matter. `answer` is the API's word that the caller has no such image.
+   * Looks the image up, where that can matter. `answer` is the API's word that the caller has no such image; `looked` says
+   * that the API has shown it to the caller just now.
    * @throws GatewayError `image-foreign`, `owner-missing`, `usage-unavailable`.
    */
   async payer(
     image: string,
     { user, project, roles, restricted }: Identified,
     caller: Caller,
-  ): Promise<{ readonly owner: Owner } | { readonly answer: Fetched }> {
+  ): Promise<{ readonly owner: Owner; readonly looked: boolean } | { readonly answer: Fetched }> {
     const { limitsStored, knowsProjects, adminRoles } = this.#options;
     const asks = this.#lookup.tellsOwner && knowsProjects && (limitsStored || project === null);
     let payer = project;
@@ -82,7 +83,7 @@ export class Payers {
       const detail = `Who uploads into the image of another project needs one of the roles ${adminRoles.join(', ')}.`;
       throw new GatewayError('image-foreign', detail, { ending: 'refused' });
     }
-    return { owner: { user, project: payer } };
+    return { owner: { user, project: payer }, looked: asks };
   }
 }
 

@@ -117,9 +117,14 @@ export class Upstreams {
    * @param timeoutMs for all of it; 0 = for ever.
    * @throws GatewayError of source `upstream`: `upstream-unreachable`, `-connect-timeout`, `-timeout`, `-lost`, `-invalid`.
    */
-  async fetch(target: string, headers: RawHeaders, timeoutMs: number): Promise<Fetched> {
+  async fetch(
+    method: 'GET' | 'HEAD',
+    target: string,
+    headers: RawHeaders,
+    timeoutMs: number,
+  ): Promise<Fetched> {
     const signal = timeoutMs > 0 ? AbortSignal.timeout(timeoutMs) : undefined;
-    const request = { method: 'GET', target, headers, body: null };
+    const request = { method, target, headers, body: null };
     const { answer, use } = await this.send({ kind: 'other' }, request, signal);
     try {
       return await readWhole(answer);

@@ -80,4 +80,5 @@ export const glance: Profile = {
     stored: ['active', 'deactivated', 'pending_delete'],
     notStored: ['queued', 'killed', 'deleted'],
   },
+  preflight: { method: 'GET', path: '/v2/images/{image}', success: [200] },
 };

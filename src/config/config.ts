@@ -1,6 +1,8 @@
 import type { ImportWay } from '../core/import-request.ts';
+import type { LeastRate } from '../core/least-rate.ts';
 import type { Profile } from '../core/profile.ts';
 import type { RateRule } from '../core/rate-limit.ts';
+import type { TimeLimit } from '../core/time-limit.ts';
 
 /** Where a listener waits: a TCP address or the path of a unix socket. */
 export type ListenAddress = { readonly host: string; readonly port: number } | { readonly path: string };
@@ -31,6 +33,8 @@ export interface Config {
   readonly httpKeepalive: boolean;
   readonly clientSocketTimeoutMs: number;
   readonly clientHeaderTimeoutMs: number;
+  /** Null = none. */
+  readonly clientMinRate: LeastRate | null;
   readonly maxConnections: number;
   /** The largest body of a request that is no upload. */
   readonly maxBodyBytes: number;
@@ -64,6 +68,13 @@ export interface Config {
     readonly frameBytes: number;
     readonly flushAfterMs: number;
     readonly chunkTimeoutMs: number;
+    readonly timeLimit: TimeLimit;
+    /** How the upstream is asked, before the first byte of a body, whether it would take it. */
+    readonly preflight: 'none' | 'expect' | 'request';
+    /** How long the answer to the request of a preflight may take. */
+    readonly preflightTimeoutMs: number;
+    /** How long `100 Continue` of the upstream is waited for. */
+    readonly continueWaitMs: number;
     readonly maxBytes: number;
     readonly watchIntervalMs: number;
     /** How long bytes of unknown outcome stay counted when the API never says. */

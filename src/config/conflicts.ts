@@ -15,6 +15,7 @@ interface Conflict extends Finding {
 export const findConflicts = (settings: Settings, left: readonly Path[]): Finding[] =>
   [
     ...frames(settings),
+    ...times(settings),
     ...limits(settings),
     ...cloudLimits(settings),
     ...rates(settings),
@@ -34,6 +35,13 @@ function* frames({ upload }: Settings): Generator<Conflict> {
     with: [['upload', 'chunk_size']],
     message: about(path, `${writeSize(frameBytes)} is above chunk_size, which is ${writeSize(chunkBytes)}`),
   };
+}
+
+function* times({ upload: { time_limit: limit } }: Settings): Generator<Conflict> {
+  if (limit.per_gib === 0 || limit.base > 0) return;
+  const path = ['upload', 'time_limit', 'per_gib'];
+  const message = about(path, 'needs base above 0: without it a body of no bytes has no time');
+  yield { path, with: [['upload', 'time_limit', 'base']], message };
 }
 
 function* limits({ quota, identity }: Settings): Generator<Conflict> {

@@ -145,6 +145,12 @@ function assemble({ value, locate }: Source, baseFolder: string): LoadResult {
     if (problem !== null) all.push({ path, message: about(path, `${passwordFile} ${problem}`) });
   }
 
+  if (data.upload.preflight === 'request' && profile !== null && profile.preflight === null) {
+    const path = ['upload', 'preflight'];
+    const message = `the profile ${show(profile.name)} has no request for it (preflight)`;
+    all.push({ path, message: about(path, message) });
+  }
+
   report(all, locate);
   for (const each of beside) each(report);
   if (errors.length > 0 || profile === null) return { errors };
@@ -190,7 +196,7 @@ function configOf(
   settings: Settings,
   beside: { frameBytes: number; api: Profile; overrides: Overrides; password: string },
 ): Config {
-  const { upstream, upload, identity, quota, lingering } = settings;
+  const { upstream, upload, identity, quota, lingering, client_min_rate: minRate } = settings;
   const { frameBytes, api, overrides, password } = beside;
   const { keystone } = identity;
   const account = keystone.service_account;
@@ -200,6 +206,8 @@ function configOf(
     httpKeepalive: settings.http_keepalive,
     clientSocketTimeoutMs: settings.client_socket_timeout,
     clientHeaderTimeoutMs: settings.client_header_timeout,
+    clientMinRate:
+      minRate.bytes === 0 ? null : { bytes: minRate.bytes, perMs: minRate.per, graceMs: minRate.grace },
     maxConnections: settings.max_connections,
     maxBodyBytes: settings.max_body,
     lingering: { timeMs: lingering.time, bytes: lingering.bytes },
@@ -227,6 +235,10 @@ function configOf(
       frameBytes,
       flushAfterMs: upload.flush_after,
       chunkTimeoutMs: upload.chunk_timeout,
+      timeLimit: { baseMs: upload.time_limit.base, perGibMs: upload.time_limit.per_gib },
+      preflight: upload.preflight,
+      preflightTimeoutMs: upload.preflight_timeout,
+      continueWaitMs: upload.continue_wait,
       maxBytes: upload.max_size,
       watchIntervalMs: upload.watch_interval,
       unknownHoldMs: upload.unknown_hold,

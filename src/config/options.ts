@@ -121,16 +121,12 @@ export const options = mapping({
   ),
   client_min_rate: option(
     mapping({
-      bytes: option(
-        size().refine((bytes) => bytes === 0, { error: 'a least rate of clients is not built yet' }),
-        0,
-        'Bytes that a client must send in each `per`; 0 = off. Only 0: not built yet.',
-      ),
-      per: option(duration({ min: 1 }), '60s', 'The time in which `bytes` must arrive.'),
+      bytes: option(size(), 0, 'Bytes that a client must send in each `per`; 0 = off.'),
+      per: option(duration({ min: 1 }), '60s', 'The time in which each further `bytes` must arrive.'),
       grace: option(duration(), '60s', 'How long after its start an upload is not yet judged.'),
     }),
     {},
-    'The least rate of an upload. Time in which the gateway itself held the client back does not count.',
+    'The least rate of an upload. Time in which the gateway itself held the client back does not count, in `grace` neither.',
   ),
   max_connections: option(
     count(),
@@ -247,6 +243,36 @@ export const options = mapping({
         duration(),
         60,
         'How long the upstream may take to accept each chunk; 0 = for ever.',
+      ),
+      time_limit: option(
+        mapping({
+          base: option(duration(), 0, 'For any body; needed where `per_gib` is set.'),
+          per_gib: option(
+            duration(),
+            0,
+            'As much more for each GiB of the declared size, or of what has arrived where that is not known.',
+          ),
+        }),
+        {},
+        'How long the body of an upload may take in all; both 0 = for ever. Who was waited for longer, client or upstream, ' +
+          'is told.',
+      ),
+      preflight: option(
+        choice(['none', 'expect', 'request']),
+        'none',
+        'How the upstream is asked before the first byte of a body whether it would take it: `expect` sends it the head with ' +
+          '`Expect: 100-continue`, `request` the `preflight` of the profile, with the headers of the client. A refusal is ' +
+          'relayed, and costs the client no byte.',
+      ),
+      preflight_timeout: option(
+        duration({ min: 1 }),
+        10,
+        'How long the answer to the request of a preflight may take.',
+      ),
+      continue_wait: option(
+        duration({ min: 1 }),
+        '1s',
+        'With `preflight: expect`: how long `100 Continue` is waited for; then the body is sent all the same, as curl does.',
       ),
       max_size: option(size(), 0, 'The largest upload; 0 = no limit.'),
       lane: option(

@@ -44,6 +44,8 @@ const expression = () => {
   });
 };
 
+const hasNoOtherName = (path: string): boolean => !path.replace('{image}', '').includes('{');
+
 const hasImage = (path: string): boolean => path.split('/').includes('{image}');
 
 const route = mapping({
@@ -82,6 +84,15 @@ const profileSchema = mapping({
       }),
     ),
   ),
+  preflight: z.optional(
+    z.nullable(
+      mapping({
+        method: z.prefault(choice(['GET', 'HEAD']), 'GET'),
+        path: pathPattern().refine(hasNoOtherName, { error: 'takes no {name} but {image}' }),
+        success: z.prefault(list(count({ min: 200, max: 299 }), 'status'), [200]),
+      }),
+    ),
+  ),
 });
 
 /** The content of a profile file. `profile` is null when there are findings. */
@@ -114,6 +125,7 @@ export function readProfile(value: unknown): {
           notStored: lookup.not_stored,
         }
       : null,
+    preflight: data.preflight ?? null,
   };
   return { profile, findings: [] };
 }

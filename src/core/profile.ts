@@ -61,6 +61,18 @@ export interface StatusLookup {
   readonly notStored: readonly string[];
 }
 
+/**
+ * A cheap request that the API answers with a refusal where it would refuse an upload: with a token that it does not
+ * believe, for an image that is not there.
+ */
+export interface PreflightRequest {
+  readonly method: 'GET' | 'HEAD';
+  /** A path with `{image}` or without. */
+  readonly path: string;
+  /** Statuses that mean: go on. */
+  readonly success: readonly number[];
+}
+
 /** A table of what an API's requests mean. Glance's is built in; others are files (design §6). */
 export interface Profile {
   readonly name: string;
@@ -82,4 +94,6 @@ export interface Profile {
   /** Statuses of the API's answer to an upload that mean: stored. */
   readonly success: readonly number[];
   readonly status: StatusLookup | null;
+  /** Null where the API has none. */
+  readonly preflight: PreflightRequest | null;
 }

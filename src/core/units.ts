@@ -1,5 +1,6 @@
 export const KiB = 1024;
 export const MiB = 1024 * KiB;
+export const GiB = 1024 * MiB;
 
 /** The unit of memory, of ledger growth, of deadlines and of progress (design: 4 MiB, as in glance_store since 2015). */
 export const defaultChunkBytes = 4 * MiB;
@@ -12,8 +13,8 @@ const sizeUnits: Readonly<Record<string, number>> = {
   TB: 1e12,
   KiB,
   MiB,
-  GiB: 1024 * MiB,
-  TiB: 1024 * 1024 * MiB,
+  GiB,
+  TiB: 1024 * GiB,
 };
 
 const durationUnits: Readonly<Record<string, number>> = { ms: 1, s: 1e3, m: 60e3, h: 3600e3 };

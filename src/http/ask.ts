@@ -6,7 +6,7 @@ import { checkCoding, checkStatus, upstreamError } from './upstream-error.ts';
 
 /** A request of the gateway's own. */
 export interface Question {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'HEAD' | 'POST';
   readonly target: string;
   /** Names and values in turn. */
   readonly headers: readonly string[];

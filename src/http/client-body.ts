@@ -44,7 +44,10 @@ export class ClientBody extends Readable {
   }
 
   override _read(): void {
-    this.#client.request.resume();
+    const { request, socket, options } = this.#client;
+    // its time begins now, whatever passed while nobody read
+    if (request.isPaused()) socket.setTimeout(options.clientSocketTimeoutMs);
+    request.resume();
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {

@@ -2,6 +2,7 @@ import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { Socket } from 'node:net';
 import { GatewayError } from '../core/errors.ts';
 import { KiB, MiB } from '../core/units.ts';
+import { unlessAborted } from '../unless-aborted.ts';
 import { checkCoding, checkStatus } from './upstream-error.ts';
 
 /** The most of an answer to an upload that is relayed. Glance's largest is a few hundred bytes. */
@@ -85,6 +86,8 @@ export class UpstreamLeg {
   readonly socket: UploadSocket;
   /** Resolves when the upstream begins to answer, or can no longer be written to. */
   readonly interrupted: Promise<void>;
+  /** Resolves when the upstream asks for the body. */
+  readonly #continued: Promise<void>;
   /** Resolves when the connection is gone: its descriptor closed, a reset on its way. */
   readonly #closed: Promise<void>;
   readonly #answered: Promise<UpstreamAnswer>;
@@ -94,6 +97,7 @@ export class UpstreamLeg {
     // what fails is told by #answered; a socket without any listener would end the process
     socket.on('error', () => {});
     this.#closed = new Promise((resolve) => socket.once('close', () => resolve()));
+    this.#continued = new Promise((resolve) => sent.once('continue', () => resolve()));
     this.#answered = receive(sent);
     // whoever does not wait for the answer must not crash the process with its failure
     this.#answered.catch(() => {});
@@ -128,6 +132,24 @@ export class UpstreamLeg {
       throw error;
     }
     return leg;
+  }
+
+  /**
+   * For a head with `Expect: 100-continue`: true when the upstream has asked for the body, or has said nothing for `waitMs`
+   * (RFC 9110 §10.1.1: nobody waits for ever); false when it has begun to answer, or is gone. Throws the signal's reason.
+   */
+  async mayContinue(waitMs: number, signal: AbortSignal): Promise<boolean> {
+    let timer: NodeJS.Timeout | undefined;
+    const waited = new Promise<boolean>((resolve) => {
+      timer = setTimeout(resolve, waitMs, true);
+    });
+    const interrupted = this.interrupted.then(() => false);
+    const continued = this.#continued.then(() => true);
+    try {
+      return await unlessAborted(signal, Promise.race([interrupted, continued, waited]));
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /**

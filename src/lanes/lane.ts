@@ -1,5 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import type { LeastRate } from '../core/least-rate.ts';
+import type { TimeLimit } from '../core/time-limit.ts';
 
 /** Counters of one upload, in bytes of its body. Written by the lane while bytes move, read by anyone. */
 export interface Progress {
@@ -26,7 +28,12 @@ export interface Passage {
   readonly flushAfterMs: number;
   /** How long the upstream may take for `chunkBytes`; time in which nothing waits for it does not count. 0 = for ever. */
   readonly chunkTimeoutMs: number;
+  /** How long the client may send nothing while it is read from; 0 = for ever. */
   readonly clientSocketTimeoutMs: number;
+  /** What the client must send while it is read from; null = nothing. */
+  readonly leastRate: LeastRate | null;
+  /** How long the body may take in all. */
+  readonly timeLimit: TimeLimit;
   readonly progress: Progress;
   /** Bytes that may be sent at the start. For a known length: all of them. */
   readonly allowedBytes: number;
@@ -49,8 +56,9 @@ export type Carried = 'sent' | 'interrupted';
  * - the upstream gets exactly the client's bytes, in order, framed as `declaredBytes` demands;
  *   a body that was cut short never ends cleanly: the lane stops writing, the caller resets;
  * - no byte is sent beyond what is allowed, and no more than about one and a quarter chunks are held;
- * - it rejects with a GatewayError that has an `ending`: `client-gone`, `client-stalled`, `too-large`,
- *   `quota-exceeded`, `upstream-stalled`, or the reason of the signal;
+ * - it rejects with a GatewayError that has an `ending`: `client-gone`, `client-stalled`,
+ *   `client-too-slow`, `too-large`, `quota-exceeded`, `upstream-stalled`, or the reason of the signal;
+ * - it blames the client for no time in which it did not read from it, and the upstream for none in which it gave it nothing;
  * - when it settles, in whatever way, it listens to nothing, has no timer, and has left the client paused.
  */
 export interface Lane {

@@ -1,7 +1,11 @@
 import { blockBytes } from '../core/byte-queue.ts';
 import { type Cutter, FrameCutter, LengthCutter, type Write } from '../core/cutter.ts';
 import { GatewayError } from '../core/errors.ts';
+import { RateWatch } from '../core/least-rate.ts';
+import { timeFor } from '../core/time-limit.ts';
 import { KiB } from '../core/units.ts';
+import { Waits } from '../core/waits.ts';
+import { Deadline } from './deadline.ts';
 import type { Carried, Lane, Passage } from './lane.ts';
 
 /** Held at most for a body of known length, which needs no filling of frames: a few reads. */
@@ -21,8 +25,8 @@ export class StreamLane implements Lane {
  * the allowance; each ends in `#pump`, which writes at most one block and then waits for a turn of the
  * event loop, so that an early answer is read before the next write can fail (design §8).
  *
- * There is no timer per block: one lazy timer for each deadline looks, when it fires, whether the
- * deadline has really passed.
+ * Whose fault a lack of progress is: the client is judged only while it is read from, the upstream only while it does not take
+ * what it was given. There is no timer per block, but one lazy timer for each deadline.
  */
 class Carriage {
   readonly #passage: Passage;
@@ -42,11 +46,26 @@ class Carriage {
 
   /** The upstream has taken the last write, and the event loop has turned since. */
   #ready = true;
-  #blockedSinceMs: number | null = null;
-  /** Time spent waiting for the upstream since the chunk under way began. */
-  #waitedMs = 0;
+  /** The upstream has not taken the last write yet. */
+  #blocked = false;
+  readonly #beganMs = performance.now();
+  readonly #waits = new Waits(this.#beganMs);
+  /** The wait for the upstream before the chunk under way began. */
+  #waitedBeforeMs = 0;
   #chunkStartBytes = 0;
-  #stallTimer: NodeJS.Timeout | undefined;
+  readonly #rate: RateWatch | null;
+  readonly #chunkDeadline = new Deadline(
+    (nowMs) => this.#chunkLeftMs(nowMs),
+    () => this.#onChunkLate(),
+  );
+  readonly #rateDeadline = new Deadline(
+    (nowMs) => this.#rate?.leftMs(nowMs) ?? Infinity,
+    () => this.#onTooSlow(),
+  );
+  readonly #bodyDeadline = new Deadline(
+    (nowMs) => this.#bodyLimitMs() - (nowMs - this.#beganMs),
+    () => this.#onTimeOver(),
+  );
 
   #flush = false;
   #fillingSinceMs = 0;
@@ -55,6 +74,7 @@ class Carriage {
   constructor(passage: Passage) {
     this.#passage = passage;
     this.#allowedBytes = passage.allowedBytes;
+    this.#rate = passage.leastRate === null ? null : new RateWatch(passage.leastRate, this.#beganMs);
     if (passage.declaredBytes === null) {
       this.#cutter = new FrameCutter(passage.frameBytes);
       // a quarter of a frame may gather while the one before it drains: enough to keep the upstream busy
@@ -68,7 +88,7 @@ class Carriage {
   }
 
   carry(): Promise<Carried> {
-    const { client, upstream, signal, interrupted, chunkTimeoutMs } = this.#passage;
+    const { client, upstream, signal, interrupted } = this.#passage;
     return new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -82,14 +102,17 @@ class Carriage {
       client.on('timeout', this.#onClientSilent);
       upstream.on('drain', this.#onDrain);
       void interrupted.then(() => this.#finish('interrupted'));
-      if (chunkTimeoutMs > 0) this.#stallTimer = setTimeout(this.#onStallTimer, chunkTimeoutMs);
-      client.resume();
+      this.#chunkDeadline.arm();
+      this.#rateDeadline.arm();
+      this.#bodyDeadline.arm();
+      this.#read();
     });
   }
 
   readonly #onData = (piece: Buffer): void => {
     const { progress, declaredBytes, maxBytes } = this.#passage;
     progress.receivedBytes += piece.length;
+    this.#rate?.receive(piece.length, performance.now());
     if (declaredBytes !== null && progress.receivedBytes > declaredBytes) {
       const detail = `The body goes on after the ${declaredBytes} bytes that were declared.`;
       return this.#fail(new GatewayError('size-mismatch', detail, { ending: 'too-large' }));
@@ -118,6 +141,7 @@ class Carriage {
       return this.#fail(new GatewayError('size-mismatch', detail, { ending: 'client-gone' }));
     }
     this.#clientEnded = true;
+    this.#rateDeadline.end();
     this.#pump();
   };
 
@@ -130,22 +154,26 @@ class Carriage {
 
   /** Node says that nothing moved on the client's socket for `client_socket_timeout`. */
   readonly #onClientSilent = (): void => {
-    const { client, clientSocketTimeoutMs } = this.#passage;
-    if (this.#paused || this.#clientEnded) {
-      // it is not the client who is slow: nobody reads from it. Node's timer is spent, so wind it up again
-      client.socket.setTimeout(clientSocketTimeoutMs);
-      return;
-    }
-    const detail = `Nothing arrived for ${clientSocketTimeoutMs / 1000} s in the middle of the body.`;
-    this.#fail(new GatewayError('client-stalled', detail, { ending: 'client-stalled' }));
+    const { client, clientSocketTimeoutMs, progress } = this.#passage;
+    const { receivedBytes } = progress;
+    // Node's timers fire before its sockets are read: what came in while this thread was busy is no silence
+    setImmediate(() => {
+      if (this.#settled || progress.receivedBytes > receivedBytes) return;
+      if (this.#paused || this.#clientEnded) {
+        // it is not the client who is slow: nobody reads from it. Node's timer is spent, so wind it up again
+        client.socket.setTimeout(clientSocketTimeoutMs);
+        return;
+      }
+      const detail = `Nothing arrived for ${clientSocketTimeoutMs / 1000} s in the middle of the body.`;
+      this.#fail(new GatewayError('client-stalled', detail, { ending: 'client-stalled' }));
+    });
   };
 
   readonly #onAbort = (): void => this.#fail(this.#passage.signal.reason);
 
   readonly #onDrain = (): void => {
-    if (this.#blockedSinceMs === null) return;
-    this.#waitedMs += performance.now() - this.#blockedSinceMs;
-    this.#blockedSinceMs = null;
+    if (!this.#blocked) return;
+    this.#block(false);
     if (this.#endWritten) this.#finish('sent');
     else setImmediate(this.#onTurn);
   };
@@ -156,17 +184,42 @@ class Carriage {
     this.#pump();
   };
 
-  readonly #onStallTimer = (): void => {
+  #chunkLeftMs(nowMs: number): number {
+    const { chunkTimeoutMs } = this.#passage;
+    if (chunkTimeoutMs === 0) return Infinity;
+    return chunkTimeoutMs - (this.#waits.ofMs('upstream', nowMs) - this.#waitedBeforeMs);
+  }
+
+  #onChunkLate(): void {
     const { chunkTimeoutMs, progress } = this.#passage;
-    const blockedMs = this.#blockedSinceMs === null ? 0 : performance.now() - this.#blockedSinceMs;
-    const leftMs = chunkTimeoutMs - this.#waitedMs - blockedMs;
-    if (leftMs > 0) {
-      this.#stallTimer = setTimeout(this.#onStallTimer, Math.ceil(leftMs));
-      return;
-    }
     const detail = `The API did not take a chunk within ${chunkTimeoutMs / 1000} s, after ${progress.sentBytes} bytes.`;
     this.#fail(new GatewayError('upstream-stalled', detail, { ending: 'upstream-stalled' }));
-  };
+  }
+
+  #onTooSlow(): void {
+    const { leastRate } = this.#passage;
+    if (this.#rate === null || leastRate === null) return;
+    const detail = `Of ${leastRate.bytes} bytes that must arrive within ${leastRate.perMs / 1000} s, ${this.#rate.lotBytes} did.`;
+    this.#fail(new GatewayError('client-too-slow', detail, { ending: 'client-too-slow' }));
+  }
+
+  #bodyLimitMs(): number {
+    const { timeLimit, declaredBytes, progress } = this.#passage;
+    return timeFor(timeLimit, declaredBytes ?? progress.receivedBytes);
+  }
+
+  /** The body has not come to its end in time: whoever was waited for longer is told so. */
+  #onTimeOver(): void {
+    const nowMs = performance.now();
+    const clientMs = this.#waits.ofMs('client', nowMs);
+    const upstreamMs = this.#waits.ofMs('upstream', nowMs);
+    const seconds = (ms: number): string => `${(ms / 1000).toFixed(3)} s`;
+    const detail =
+      `The body took longer than ${this.#bodyLimitMs() / 1000} s: ${seconds(clientMs)} were spent waiting for the client, ` +
+      `${seconds(upstreamMs)} for the API.`;
+    const code = clientMs >= upstreamMs ? 'client-too-slow' : 'upstream-stalled';
+    this.#fail(new GatewayError(code, detail, { ending: code }));
+  }
 
   readonly #onFlushTimer = (): void => {
     this.#flushTimer = undefined;
@@ -217,7 +270,7 @@ class Carriage {
   #whenFlushed(): void {
     const { upstream } = this.#passage;
     if (upstream.writableLength === 0) return this.#finish('sent');
-    this.#blockedSinceMs = performance.now();
+    this.#block(true);
     upstream.write('', (error) => {
       if (!error) this.#finish('sent');
     });
@@ -232,9 +285,9 @@ class Carriage {
     progress.sentBytes += bodyBytes;
     if (progress.sentBytes - this.#chunkStartBytes >= chunkBytes) {
       this.#chunkStartBytes = progress.sentBytes;
-      this.#waitedMs = 0;
+      this.#waitedBeforeMs = this.#waits.ofMs('upstream', performance.now());
     }
-    if (upstream.writableNeedDrain) this.#blockedSinceMs = performance.now();
+    if (upstream.writableNeedDrain) this.#block(true);
     else setImmediate(this.#onTurn);
   }
 
@@ -245,18 +298,43 @@ class Carriage {
     if (!this.#paused && (this.#asking || held >= this.#holdBytes)) {
       this.#paused = true;
       client.pause();
+      this.#rate?.hold(performance.now());
     } else if (this.#paused && !this.#asking && held <= this.#resumeBytes) {
       this.#paused = false;
-      client.resume();
+      this.#read();
     }
+  }
+
+  /** Reads from the client, whose time begins now, whatever passed while nobody did. */
+  #read(): void {
+    const { client, clientSocketTimeoutMs } = this.#passage;
+    client.socket.setTimeout(clientSocketTimeoutMs);
+    if (this.#rate !== null) {
+      this.#rate.release(performance.now());
+      this.#rateDeadline.arm();
+    }
+    client.resume();
+  }
+
+  #block(blocked: boolean): void {
+    this.#blocked = blocked;
+    this.#turn();
+  }
+
+  /** Whom the upload waits for may have changed. */
+  #turn(): void {
+    const awaited = this.#blocked ? 'upstream' : this.#asking ? 'gateway' : 'client';
+    if (awaited !== this.#waits.awaited) this.#waits.turnTo(awaited, performance.now());
   }
 
   #askForMore(): void {
     if (this.#asking) return;
     this.#asking = true;
+    this.#turn();
     this.#passage.allowMore().then(
       (allowedBytes) => {
         this.#asking = false;
+        this.#turn();
         if (this.#settled) return;
         this.#allowedBytes = allowedBytes;
         if (this.#passage.progress.receivedBytes > allowedBytes) this.#askForMore();
@@ -280,7 +358,7 @@ class Carriage {
     if (this.#settled) return false;
     this.#settled = true;
     const { client, upstream, signal } = this.#passage;
-    clearTimeout(this.#stallTimer);
+    for (const deadline of [this.#chunkDeadline, this.#rateDeadline, this.#bodyDeadline]) deadline.end();
     clearTimeout(this.#flushTimer);
     signal.removeEventListener('abort', this.#onAbort);
     client.off('data', this.#onData);

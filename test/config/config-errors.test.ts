@@ -223,10 +223,6 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     ],
     ['upload: { lane: splice }', '1:17: upload.lane: splice is not built yet'],
     [
-      'client_min_rate: { bytes: 1 }',
-      '1:27: client_min_rate.bytes: a least rate of clients is not built yet',
-    ],
-    [
       'listen: [{ address: "h:1", tls: { cert: a, key: b } }]',
       '1:33: listen[0].tls: TLS on a listener is not built yet',
     ],
@@ -253,6 +249,12 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
       '1:42: upload.frame_size: 65537 is above chunk_size, which is 64KiB',
     ],
     ['upload: { chunk_size: 65536, frame_size: 65536 }'],
+    [
+      'upload: { time_limit: { per_gib: 1ms } }',
+      '1:34: upload.time_limit.per_gib: needs base above 0: without it a body of no bytes has no time',
+    ],
+    ['upload: { time_limit: { base: 1ms, per_gib: 1ms } }'],
+    ['upload: { preflight: request }'],
     [
       'quota: { limits: [{ per: user, total: 1 }] }',
       '1:39: quota.limits[0].total: stored bytes are read by project, so `per: user` has no total; use saving or uploads',

@@ -111,6 +111,18 @@ describe('values of a configuration', () => {
     assert.ok(config.api.imageId.test('0c1d2e3f-0000-4000-8000-123456789abc'));
   });
 
+  it('a least rate of no bytes is none', () => {
+    assert.equal(defaultConfig({ client_min_rate: { bytes: 0, per: 1 } }).clientMinRate, null);
+    assert.deepEqual(
+      defaultConfig({ client_min_rate: { bytes: '1KiB', per: '250ms', grace: 0 } }).clientMinRate,
+      {
+        bytes: 1024,
+        perMs: 250,
+        graceMs: 0,
+      },
+    );
+  });
+
   it('defaultConfig says what is wrong with the changes', () => {
     assert.throws(
       () => defaultConfig({ upload: { max_size: -1 } }),
@@ -124,6 +136,10 @@ describe('values of a configuration', () => {
     { client_socket_timeout: 0, client_header_timeout: 0.0125, shutdown_grace: '90s', max_connections: 0 },
     { upstream: { servers: ['http://[::1]:80/'], server_kind: 'uwsgi' }, api: 'api.yaml' },
     { upload: { chunk_size: '5MB', max_size: '10TiB' }, identity: { source: 'none' } },
+    {
+      client_min_rate: { bytes: '64KiB', per: '250ms', grace: 0 },
+      upload: { time_limit: { base: '1.5s', per_gib: '10m' }, preflight: 'expect', continue_wait: '0.25s' },
+    },
     {
       max_body: 0,
       import: { locations: 'pass' },

@@ -62,6 +62,12 @@ const cases: Readonly<Record<string, readonly string[]>> = {
   [`${upload}status: { path: "/{image}", field: s, stored: [a], not_stored: [b, a] }`]: [
     '5:68: status.not_stored[1]: "a" is also in status.stored',
   ],
+  [`${upload}preflight: { path: "/session" }`]: [],
+  [`${upload}preflight: { method: POST, path: "/{other}", success: [404] }`]: [
+    '5:22: preflight.method: expected one of GET, HEAD, got "POST"',
+    '5:34: preflight.path: takes no {name} but {image}',
+    '5:56: preflight.success[0]: expected a whole number from 200 to 299, got 404',
+  ],
   [`${upload}size_header: "x size"`]: ['5:14: size_header: expected the name of a header, got "x size"'],
 };
 
@@ -93,6 +99,21 @@ describe('a profile file', () => {
     ]);
   });
 
+  it('names the request that upload.preflight asks, or that is refused', () => {
+    const asking = files.write('asking.yaml', 'api: ./api.yaml\nupload: { preflight: request }');
+    files.write('api.yaml', `${least}${upload}`);
+    assert.deepEqual(complaints(asking), [
+      'asking.yaml:2:22: upload.preflight: the profile "a" has no request for it (preflight)',
+    ]);
+    files.write('api.yaml', `${least}${upload}preflight: { path: "/session" }`);
+    assert.deepEqual(complaints(asking), []);
+    assert.deepEqual(loaded(asking).config.api.preflight, {
+      method: 'GET',
+      path: '/session',
+      success: [200],
+    });
+  });
+
   it('becomes the profile that it says', () => {
     files.write(
       'api.yaml',
@@ -104,7 +125,8 @@ image_id_case: lower
 version_alias: { canonical: v1, pattern: "v1[.]5" }
 size_header: X-Size
 success: [201]
-status: { path: "/v1/{image}", field: state, owner: tenant, stored: [ready], not_stored: [] }`,
+status: { path: "/v1/{image}", field: state, owner: tenant, stored: [ready], not_stored: [] }
+preflight: { method: HEAD, path: "/v1/{image}", success: [204] }`,
     );
     const { api } = loaded(config).config;
     assert.deepEqual(api, {
@@ -119,6 +141,7 @@ status: { path: "/v1/{image}", field: state, owner: tenant, stored: [ready], not
       sizeHeader: 'x-size',
       success: [201],
       status: { path: '/v1/{image}', field: 'state', owner: 'tenant', stored: ['ready'], notStored: [] },
+      preflight: { method: 'HEAD', path: '/v1/{image}', success: [204] },
     });
     assert.ok(!api.imageId.test('ab'));
   });

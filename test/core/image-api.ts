@@ -26,6 +26,7 @@ export const imageApi: Profile = {
   sizeHeader: 'x-openstack-image-size',
   success: [204],
   status: null,
+  preflight: null,
 };
 
 export const imageId = '71c675ab-d94f-49cd-a114-e12490b328d9';

@@ -7,6 +7,8 @@ import type { Client } from '../../src/http/client.ts';
 import { openBody } from '../../src/http/client-body.ts';
 import { RawClient } from '../support/raw-client.ts';
 
+const clientSocketTimeoutMs = 60_000;
+
 describe('the body of a client', () => {
   let server: Server;
   let sender: RawClient;
@@ -26,7 +28,7 @@ describe('the body of a client', () => {
           requestId: 'req-1',
           peerAddress: '127.0.0.1',
           expectsContinue: false,
-          options: { httpKeepalive: true, clientSocketTimeoutMs: 0, lingering: { timeMs: 0, bytes: 0 } },
+          options: { httpKeepalive: true, clientSocketTimeoutMs, lingering: { timeMs: 0, bytes: 0 } },
           answerFields: [],
           onBroken: null,
           broken: false,
@@ -59,6 +61,16 @@ describe('the body of a client', () => {
     client.socket.destroy();
     await new Promise((resolve) => client.request.once('close', resolve));
     await assert.rejects(openBody(client, framing, 0)?.whole() ?? Promise.resolve(), isGone);
+  });
+
+  it('gives the client its whole time when it is read from again', async () => {
+    const client = await halfRequest();
+    const body = openBody(client, framing, 0);
+    assert.equal(client.socket.timeout ?? 0, 0, 'nobody has set a time yet');
+    const whole = body?.whole();
+    await sender.write('123456789');
+    await whole;
+    assert.equal(client.socket.timeout, clientSocketTimeoutMs);
   });
 
   it('leaves nothing behind on the request, whole or not', async () => {

@@ -52,6 +52,8 @@ describe('a body whose last bytes the upstream does not take', () => {
           flushAfterMs: 1_000,
           chunkTimeoutMs: 100,
           clientSocketTimeoutMs: 0,
+          leastRate: null,
+          timeLimit: { baseMs: 0, perGibMs: 0 },
           progress: { receivedBytes: 0, sentBytes: 0 },
           allowedBytes: MiB,
           allowMore: async () => MiB,

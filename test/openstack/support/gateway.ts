@@ -51,6 +51,8 @@ export interface GatewaySettings {
   /** How often the images of running uploads are looked up. Default: the gateway's own. */
   readonly watchInterval?: string;
   readonly orphans?: { readonly interval: string; readonly min_age: string };
+  /** What is asked before a body, and how long `100 Continue` is waited for. */
+  readonly preflight?: { readonly preflight: 'expect' | 'request'; readonly continue_wait?: string };
 }
 
 /** `sluice run` as a process of its own, or, with SLUICE_TEST_DIRECT, only the name of what it would stand in front of. */
@@ -192,7 +194,10 @@ function configuration(port: number, adminPort: number, upstream: string, settin
     admin: { address: `127.0.0.1:${adminPort}` },
     shutdown_grace: '1s',
     upstream: { servers: [upstream], server_kind: 'eventlet' },
-    ...(settings.watchInterval === undefined ? {} : { upload: { watch_interval: settings.watchInterval } }),
+    upload: {
+      ...settings.preflight,
+      ...(settings.watchInterval === undefined ? {} : { watch_interval: settings.watchInterval }),
+    },
     identity: identityOptions(settings),
     quota: quotaOptions(settings),
     ...(settings.orphans === undefined ? {} : { orphans: settings.orphans }),
