@@ -6,7 +6,8 @@ import { Metrics } from './admin/metrics.ts';
 import { AdminServer } from './admin/server.ts';
 import { Admission } from './admission.ts';
 import { limitsStored } from './charges.ts';
-import type { Config, ListenAddress } from './config/config.ts';
+import { certificateWarnings, shownCertificates } from './config/certificate.ts';
+import type { Config, ListenAddress, ListenerConfig } from './config/config.ts';
 import { writeAddress } from './config/scalars.ts';
 import { GatewayError } from './core/errors.ts';
 import { questionHeaders } from './core/question-headers.ts';
@@ -16,6 +17,7 @@ import type { Fetched } from './http/ask.ts';
 import type { Client } from './http/client.ts';
 import { ConnectionLimit } from './http/connection-limit.ts';
 import { ConnectionPool, type ConnectionPoolOptions } from './http/connection-pool.ts';
+import type { EntranceFailure } from './http/entrance.ts';
 import { Listener } from './http/listener.ts';
 import { Networks } from './http/networks.ts';
 import { Cloud } from './identity/cloud.ts';
@@ -109,6 +111,7 @@ export class Gateway {
         connections: () => this.#connections(),
         servers: () => this.#services.upstreams.members.map(({ server }) => server),
         orphans: () => this.#orphans.report.orphans.length,
+        certificates: () => shownCertificates(this.#services.config),
       },
       version,
     );
@@ -120,12 +123,13 @@ export class Gateway {
     this.#checks = new HealthChecks(this.#services.upstreams.members, config.upstream.health);
     const connectionLimit = new ConnectionLimit(config.maxConnections);
     this.#listeners = config.listen.map(
-      () =>
-        new Listener(config, takesUpgrades(config), connectionLimit, {
+      (listens) =>
+        new Listener(config, listens, takesUpgrades(config), connectionLimit, {
           request: (client) => void this.#exchange(client),
           upgrade: (asked) => void tunnel(this.#services, asked),
           refused: (refusal) => recordRefusal(this.#services, refusal),
           dropped: () => this.#metrics.connectionDropped(),
+          failed: (failure) => this.#connectionFailed(failure),
         }),
     );
     this.#admin = new AdminServer({
@@ -166,6 +170,7 @@ export class Gateway {
     this.#log.info({ listen: listen.map(writeAddress), admin: writeAddress(admin), version }, 'serving');
     this.#checks.start();
     this.#orphans.start();
+    this.#warnOfCertificates();
   }
 
   /**
@@ -176,9 +181,15 @@ export class Gateway {
    */
   reload(config: Config): { readonly needRestart: readonly string[] } {
     const { config: before } = this.#services;
-    const needRestart = (['listen', 'admin'] as const).filter(
-      (key) => !isDeepStrictEqual(config[key], before[key]),
-    );
+    const listen = before.listen.map((each, i) => {
+      const isSame = ({ address }: ListenerConfig): boolean => isDeepStrictEqual(address, each.address);
+      // port 0 may stand twice
+      return config.listen.slice(i, i + 1).find(isSame) ?? config.listen.find(isSame) ?? each;
+    });
+    const needRestart = [
+      ...(isDeepStrictEqual(listen, config.listen) ? [] : ['listen']),
+      ...(isDeepStrictEqual(config.admin, before.admin) ? [] : ['admin']),
+    ];
     const letGo = this.#letGo;
     this.#checks.stop();
     this.#servers = this.#serversOf(config, this.#servers);
@@ -190,17 +201,19 @@ export class Gateway {
     this.#orphans.stop();
     ({ services: this.#services, orphans: this.#orphans } = this.#assemble({
       ...config,
-      listen: before.listen,
+      listen,
       admin: before.admin,
     }));
     this.#orphans.start();
     this.#checks = new HealthChecks(this.#services.upstreams.members, config.upstream.health);
     this.#checks.start();
-    for (const listener of this.#listeners) {
-      listener.reconfigure(config);
+    for (const [i, listener] of this.#listeners.entries()) {
+      const listens = listen[i];
+      if (listens !== undefined) listener.reconfigure(config, listens);
       listener.takeUpgrades(takesUpgrades(config));
     }
     letGo();
+    this.#warnOfCertificates();
     this.#metrics.reloaded(true);
     return { needRestart };
   }
@@ -266,6 +279,17 @@ export class Gateway {
 
   get uploadsUnderWay(): number {
     return this.#registry.size;
+  }
+
+  #connectionFailed({ stage, reason, peerAddress, detail }: EntranceFailure): void {
+    this.#metrics.connectionFailed(stage, reason);
+    // a check of a balancer's, every few seconds, that connects and closes
+    const level = reason === 'client-gone' ? 'debug' : 'info';
+    this.#log[level]({ client: peerAddress, stage, reason, detail }, 'connection failed');
+  }
+
+  #warnOfCertificates(): void {
+    for (const warning of certificateWarnings(this.#services.config, Date.now())) this.#log.warn(warning);
   }
 
   #connections(): number {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
+import { certificateWarnings } from './config/certificate.ts';
 import type { Config } from './config/config.ts';
 import { effectiveYaml, formatConfigError, type Loaded, loadConfig, parseConfig } from './config/load.ts';
 import { preflight } from './config/preflight.ts';
@@ -43,6 +44,8 @@ program
   .action(async ({ config: file, print }: { config: string; print?: boolean }) => {
     const loaded = await check(file);
     if (loaded === null) return fail();
+    for (const warning of certificateWarnings(loaded.config, Date.now()))
+      console.error(`${file}: warning: ${warning}`);
     process.stdout.write(print ? effectiveYaml(loaded.settings) : `${file}: ok\n`);
   });
 

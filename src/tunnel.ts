@@ -10,7 +10,7 @@ import { conclude, requestIdFields, type Services } from './exchange.ts';
 import { asGatewayError } from './forward.ts';
 import { schemeOf } from './http/client.ts';
 import { neverArrived } from './http/connection-pool.ts';
-import { passUpgrade, refuseUpgrade, type UpgradeRequest } from './http/upgrade.ts';
+import { passUpgrade, refuseRaw, type UpgradeRequest } from './http/upgrade.ts';
 import type { ServerUse } from './upstream-server.ts';
 
 /**
@@ -22,7 +22,7 @@ export async function tunnel(services: Services, asked: UpgradeRequest): Promise
   const record = newRecord(asked.requestId, asked.request.method ?? '');
   const refuse = (error: GatewayError): void => {
     record.error = error.code;
-    const answeredBytes = refuseUpgrade(asked, error);
+    const answeredBytes = refuseRaw(asked, error);
     if (answeredBytes === null) return;
     record.status = error.status;
     record.answeredBytes = answeredBytes;

@@ -1,7 +1,9 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry as PromRegistry } from 'prom-client';
 import type { AccessRecord } from '../access.ts';
+import type { ShownCertificate } from '../config/certificate.ts';
 import { endings } from '../core/endings.ts';
 import type { RateRule } from '../core/rate-limit.ts';
+import type { EntranceFailure } from '../http/entrance.ts';
 import type { UpstreamServer } from '../upstream-server.ts';
 
 /** What the gauges show at the moment they are asked. */
@@ -14,6 +16,7 @@ export interface Gauges {
   /** Of the configuration in force. */
   servers(): readonly Pick<UpstreamServer, 'host' | 'healthy' | 'underWay'>[];
   orphans(): number;
+  certificates(): readonly ShownCertificate[];
 }
 
 /**
@@ -35,6 +38,7 @@ export class Metrics {
   readonly #ejections: Counter<'server'>;
   readonly #retries: Counter<'reason'>;
   readonly #droppedConnections: Counter;
+  readonly #failedConnections: Counter<'stage' | 'reason'>;
   readonly #reloadSuccess: Gauge;
 
   constructor(gauges: Gauges, version: string) {
@@ -177,6 +181,24 @@ export class Metrics {
       help: 'Connections closed at once because max_connections were open.',
       registers,
     });
+    this.#failedConnections = new Counter({
+      name: 'sluice_connections_failed_total',
+      help: 'Connections that ended in their PROXY header or handshake of TLS, before HTTP.',
+      labelNames: ['stage', 'reason'],
+      registers,
+    });
+    new Gauge({
+      name: 'sluice_tls_certificate_expiry_timestamp_seconds',
+      help: 'When a certificate shown to clients, or one of its chain, expires; seconds since 1970.',
+      labelNames: ['listener', 'certificate'],
+      registers,
+      collect() {
+        this.reset();
+        for (const { listener, certificate } of gauges.certificates()) {
+          this.set({ listener, certificate: certificate.file }, certificate.validToMs / 1000);
+        }
+      },
+    });
     this.#reloadSuccess = new Gauge({
       name: 'sluice_config_last_reload_success',
       help: '1 if the last reading of the configuration file succeeded, 0 if the one before is still in force.',
@@ -237,6 +259,10 @@ export class Metrics {
 
   connectionDropped(): void {
     this.#droppedConnections.inc();
+  }
+
+  connectionFailed(stage: EntranceFailure['stage'], reason: EntranceFailure['reason']): void {
+    this.#failedConnections.inc({ stage, reason });
   }
 
   reloaded(success: boolean): void {

@@ -7,6 +7,37 @@ import type { TimeLimit } from '../core/time-limit.ts';
 /** Where a listener waits: a TCP address or the path of a unix socket. */
 export type ListenAddress = { readonly host: string; readonly port: number } | { readonly path: string };
 
+/** A certificate with its private key, as text: both are read again with the configuration. */
+export interface Certificate {
+  /** Where it was read. */
+  readonly file: string;
+  /** PEM, its chain included. */
+  readonly cert: string;
+  /** PEM. Never logged, never printed. */
+  readonly key: string;
+  /** Names for which it is shown; `*.` stands for one first part. */
+  readonly names: readonly string[];
+  /** Of the whole chain: when the last one begins and the first one ends, in milliseconds since 1970. */
+  readonly validFromMs: number;
+  readonly validToMs: number;
+}
+
+export interface ListenerTls {
+  /** At least one. The first is shown where no name fits. */
+  readonly certificates: readonly Certificate[];
+  /** PEM of the authorities whose client certificates are demanded; null where none is. */
+  readonly clientCa: string | null;
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
+}
+
+export interface ListenerConfig {
+  readonly address: ListenAddress;
+  /** Null for plain HTTP. */
+  readonly tls: ListenerTls | null;
+  /** Each connection has to come from `trustedProxies` and to begin with a PROXY header. */
+  readonly proxyProtocol: boolean;
+}
+
 /** Limits of one account. 0 = no limit. */
 export interface Limits {
   /** Stored + saving bytes. */
@@ -28,7 +59,7 @@ export interface LimitRule extends Limits {
  * `docs/configuration.md` has one row for each key. 0 = no limit, for every limit.
  */
 export interface Config {
-  readonly listen: readonly { readonly address: ListenAddress }[];
+  readonly listen: readonly ListenerConfig[];
   readonly admin: { readonly address: ListenAddress };
   readonly httpKeepalive: boolean;
   readonly clientSocketTimeoutMs: number;
@@ -40,7 +71,7 @@ export interface Config {
   readonly maxBodyBytes: number;
   /** How long and how much of a refused body is read and thrown away so that the client can read the answer. */
   readonly lingering: { readonly timeMs: number; readonly bytes: number };
-  /** CIDRs (or single addresses) whose X-Forwarded-For is believed. */
+  /** CIDRs (or single addresses) whose X-Forwarded-For and PROXY headers are believed. */
   readonly trustedProxies: readonly string[];
   readonly shutdownGraceMs: number;
   readonly api: Profile;

@@ -21,6 +21,7 @@ export const findConflicts = (settings: Settings, left: readonly Path[]): Findin
     ...rates(settings),
     ...addresses(settings),
     ...servers(settings),
+    ...balancers(settings),
     ...headers(settings),
   ].filter(
     (conflict) => ![conflict.path, ...conflict.with].some((path) => left.some((each) => related(each, path))),
@@ -139,6 +140,21 @@ function* servers({ upstream }: Settings): Generator<Conflict> {
       path,
       with: [firstPath],
       message: about(path, `${new URL(href).origin} is already ${dotted(firstPath)}`),
+    };
+  }
+}
+
+/** A PROXY header is taken from trusted peers only: without any, nobody could connect. */
+function* balancers({ listen, trusted_proxies: trusted }: Settings): Generator<Conflict> {
+  for (const [index, { address, proxy_protocol: demanded }] of listen.entries()) {
+    const isUnix = 'path' in address;
+    if (!demanded || trusted.some((network) => (network === 'unix') === isUnix)) continue;
+    const path = ['listen', index, 'proxy_protocol'];
+    const wanted = isUnix ? '`unix` in trusted_proxies' : 'the networks of the balancers in trusted_proxies';
+    yield {
+      path,
+      with: [['trusted_proxies'], ['listen', index, 'address']],
+      message: about(path, `needs ${wanted}: nobody else may send a PROXY header`),
     };
   }
 }

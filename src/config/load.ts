@@ -3,7 +3,8 @@ import { Document, isCollection, visit } from 'yaml';
 import { z } from 'zod';
 import { glance } from '../api/glance.ts';
 import type { Profile } from '../core/profile.ts';
-import type { Config } from './config.ts';
+import { readAuthorities, readCertificate } from './certificate.ts';
+import type { Certificate, Config, ListenerConfig } from './config.ts';
 import { findConflicts, totalWithoutProjects, totalWithoutUsage } from './conflicts.ts';
 import { about, inspect, nearest, show } from './inspection.ts';
 import { options, type Settings, serverKindDefaults, type WrittenOptions } from './options.ts';
@@ -145,6 +146,9 @@ function assemble({ value, locate }: Source, baseFolder: string): LoadResult {
     if (problem !== null) all.push({ path, message: about(path, `${passwordFile} ${problem}`) });
   }
 
+  const listening = listeners(data, baseFolder);
+  all.push(...listening.findings);
+
   if (data.upload.preflight === 'request' && profile !== null && profile.preflight === null) {
     const path = ['upload', 'preflight'];
     const message = `the profile ${show(profile.name)} has no request for it (preflight)`;
@@ -161,6 +165,7 @@ function assemble({ value, locate }: Source, baseFolder: string): LoadResult {
   );
   const settings: Settings = {
     ...data,
+    listen: listening.settings,
     api,
     upload: { ...data.upload, frame_size: frameBytes },
     quota: { ...data.quota, overrides: overridesFile },
@@ -176,10 +181,62 @@ function assemble({ value, locate }: Source, baseFolder: string): LoadResult {
       }),
   };
   return {
-    config: frozen(configOf(settings, { frameBytes, api: profile, overrides, password })),
+    config: frozen(
+      configOf(settings, {
+        listen: listening.listen,
+        frameBytes,
+        api: profile,
+        overrides,
+        password,
+      }),
+    ),
     settings,
     locate,
   };
+}
+
+/** The listeners with the files that they name, and the same in the shape of the file, paths made absolute. */
+function listeners(
+  { listen }: Settings,
+  baseFolder: string,
+): { listen: ListenerConfig[]; settings: Settings['listen']; findings: Finding[] } {
+  const findings: Finding[] = [];
+  const complain = (path: Path, message: string) => findings.push({ path, message: about(path, message) });
+  const absolute = listen.map((each) => {
+    if (each.tls === undefined) return each;
+    const { cert, key, client_ca: clientCa, certificates } = each.tls;
+    const tls = {
+      ...each.tls,
+      cert: resolve(baseFolder, cert),
+      key: resolve(baseFolder, key),
+      ...(clientCa !== undefined && { client_ca: resolve(baseFolder, clientCa) }),
+      certificates: certificates.map((one) => ({
+        ...one,
+        cert: resolve(baseFolder, one.cert),
+        key: resolve(baseFolder, one.key),
+      })),
+    };
+    return { ...each, tls };
+  });
+  const read = absolute.map(({ address, tls, proxy_protocol: proxyProtocol }, index): ListenerConfig => {
+    if (tls === undefined) return { address, tls: null, proxyProtocol };
+    const path = ['listen', index, 'tls'];
+    const certificates: Certificate[] = [];
+    for (const [place, files, needsNames] of [
+      [path, { ...tls, names: [] }, false] as const,
+      ...tls.certificates.map((each, i) => [[...path, 'certificates', i], each, true] as const),
+    ]) {
+      const result = readCertificate(files, needsNames);
+      if ('message' in result) complain([...place, result.key], result.message);
+      else certificates.push(result);
+    }
+    const authorities = tls.client_ca === undefined ? null : readAuthorities(tls.client_ca);
+    if (authorities !== null && 'problem' in authorities)
+      complain([...path, 'client_ca'], authorities.problem);
+    const clientCa = authorities !== null && 'text' in authorities ? authorities.text : null;
+    return { address, tls: { certificates, clientCa, minVersion: tls.min_version }, proxyProtocol };
+  });
+  return { listen: read, settings: absolute, findings };
 }
 
 const isPath = (api: string): boolean => api.includes('/') || /\.(?:ya?ml|json)$/.test(api);
@@ -194,14 +251,20 @@ const inOrder = (errors: readonly ConfigError[]): ConfigError[] =>
 
 function configOf(
   settings: Settings,
-  beside: { frameBytes: number; api: Profile; overrides: Overrides; password: string },
+  beside: {
+    listen: readonly ListenerConfig[];
+    frameBytes: number;
+    api: Profile;
+    overrides: Overrides;
+    password: string;
+  },
 ): Config {
   const { upstream, upload, identity, quota, lingering, client_min_rate: minRate } = settings;
-  const { frameBytes, api, overrides, password } = beside;
+  const { listen, frameBytes, api, overrides, password } = beside;
   const { keystone } = identity;
   const account = keystone.service_account;
   return {
-    listen: settings.listen.map(({ address }) => ({ address })),
+    listen,
     admin: settings.admin,
     httpKeepalive: settings.http_keepalive,
     clientSocketTimeoutMs: settings.client_socket_timeout,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { actions } from '../core/profile.ts';
+import { namePattern } from '../core/server-name.ts';
 import { defaultChunkBytes, KiB, MiB } from '../core/units.ts';
 import {
   address,
@@ -39,19 +40,43 @@ const later = <Value extends z.ZodType>(value: Value, feature: string, sentence:
 
 const listener = mapping({
   address: address().describe('`HOST:PORT`, `[IPV6]:PORT` or `unix:/PATH`; port 0 takes any free one.'),
-  tls: later(
+  tls: optional(
     mapping({
-      cert: text('path').describe('File with the certificate chain.'),
-      key: text('path').describe('File with the private key.'),
-      client_ca: optional(text('path'), 'File with the authorities whose client certificates are demanded.'),
+      cert: text('path').describe(
+        'File with the certificate and its chain, in PEM; shown where no other certificate fits the name asked for.',
+      ),
+      key: text('path').describe('File with its private key, in PEM, without a password.'),
+      certificates: option(
+        list(
+          mapping({
+            cert: text('path').describe('File with the certificate and its chain, in PEM.'),
+            key: text('path').describe('File with its private key, in PEM, without a password.'),
+            names: option(
+              list(text('the name of a host or *.NAME', namePattern)),
+              [],
+              'Names that clients ask for; empty: those that stand in the certificate.',
+            ),
+          }),
+        ),
+        [],
+        'More certificates, chosen by the name that the client asks for (SNI).',
+      ),
+      client_ca: optional(
+        text('path'),
+        'File with the authorities, in PEM, of which one has to have signed the certificate that each client then must have.',
+      ),
+      min_version: option(
+        choice(['TLSv1.2', 'TLSv1.3']),
+        'TLSv1.2',
+        'The oldest version of TLS that is spoken.',
+      ),
     }),
-    'TLS on a listener',
-    'Certificate of this listener.',
+    'Serves HTTPS. The files are read again on SIGHUP, also where this file is unchanged.',
   ),
   proxy_protocol: option(
-    flag().refine((on) => !on, { error: 'the PROXY protocol is not built yet' }),
+    flag(),
     false,
-    'Expect a PROXY header on each connection. Only `false`: not built yet.',
+    'Each connection begins with a PROXY header (v1 or v2), which says whose it is. Only those of `trusted_proxies` may connect.',
   ),
 });
 
@@ -151,7 +176,7 @@ export const options = mapping({
     list(network()),
     [],
     'Networks of proxies whose `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` are believed (headers.md); `unix`: ' +
-      'those of unix sockets. Such a proxy must overwrite or append to all of them that its clients may send.',
+      'those of unix sockets. Such a proxy must overwrite or append to all the fields of these that its clients may send.',
   ),
   shutdown_grace: option(
     duration(),

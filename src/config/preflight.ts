@@ -2,7 +2,8 @@ import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
 import { createServer, isIP, isIPv4, isIPv6, type Server, SocketAddress } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import type { ListenAddress } from './config.ts';
+import { createSecureContext } from 'node:tls';
+import type { Certificate, ListenAddress } from './config.ts';
 import { about } from './inspection.ts';
 import type { Loaded } from './load.ts';
 import { writeAddress } from './scalars.ts';
@@ -10,7 +11,7 @@ import type { ConfigError, Path } from './source.ts';
 
 /**
  * Whether this machine can do what the configuration says: the names of the upstream servers resolve, to something else
- * than this gateway, and the listeners can be bound. Binds and closes again, so nothing is listening afterwards.
+ * than this gateway, the certificates are accepted, and the listeners can be bound. Binds and closes again, so nothing is listening afterwards.
  * @param more.ports false where the listeners are already ours: a configuration read again keeps them.
  */
 export async function preflight(
@@ -41,6 +42,14 @@ export async function preflight(
     }
   }
 
+  for (const [index, { tls }] of config.listen.entries()) {
+    for (const [i, certificate] of (tls?.certificates ?? []).entries()) {
+      const problem = contextProblem(certificate);
+      const path = ['listen', index, 'tls', ...(i === 0 ? [] : ['certificates', i - 1]), 'cert'];
+      if (problem !== null) report(path, problem);
+    }
+  }
+
   const bound: Server[] = [];
   const places: [Path, ListenAddress][] = [
     ...config.listen.map(({ address }, index): [Path, ListenAddress] => [
@@ -65,6 +74,16 @@ export async function preflight(
     await Promise.all(bound.map((server) => once(server.close(), 'close')));
   }
   return errors.toSorted((one, other) => one.line - other.line || one.column - other.column);
+}
+
+/** What the library of TLS itself has against a certificate: a key too short, a signature too weak. */
+function contextProblem({ file, cert, key }: Certificate): string | null {
+  try {
+    createSecureContext({ cert, key });
+    return null;
+  } catch (error) {
+    return `${file} is not accepted: ${error instanceof Error ? error.message : String(error)}`;
+  }
 }
 
 /** Whether connections to the server come to this listener: one request would go in circles until none is left. */

@@ -1,3 +1,4 @@
+import { isAddress, plainAddress } from './address.ts';
 import { isHost, joinedHeader, type RawHeaders } from './headers.ts';
 
 export type Scheme = 'http' | 'https';
@@ -154,31 +155,3 @@ const hostOf = (text: string | undefined): string | null =>
   text !== undefined && isHost(text) ? text : null;
 
 const quoted = (host: string): string => (/[^\w.-]/.test(host) ? `"${host}"` : host);
-
-/** A listener on `::` sees IPv4 clients as `::ffff:1.2.3.4`, and link-local ones with the zone they came by. */
-function plainAddress(address: string): string {
-  return address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '');
-}
-
-const ipv4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/;
-
-function isAddress(text: string): boolean {
-  if (!text.includes(':')) return ipv4.test(text);
-  const [head = '', tail, ...more] = text.split('::');
-  if (more.length > 0) return false;
-  const groups = groupsOf(head, tail === undefined) + groupsOf(tail ?? '', true);
-  return tail === undefined ? groups === 8 : groups <= 7;
-}
-
-/** How many 16-bit groups a part of an IPv6 address has, NaN if it is not one; IPv4 may stand at the very end only. */
-function groupsOf(part: string, atEnd: boolean): number {
-  if (part === '') return 0;
-  const groups = part.split(':');
-  let count = 0;
-  for (const [i, group] of groups.entries()) {
-    if (/^[0-9A-Fa-f]{1,4}$/.test(group)) count += 1;
-    else if (atEnd && i === groups.length - 1 && ipv4.test(group)) count += 2;
-    else return Number.NaN;
-  }
-  return count;
-}

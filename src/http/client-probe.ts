@@ -10,14 +10,14 @@ const nothing = Buffer.alloc(0);
  * that nobody would know: a socket that is not read is not watched by Node either.
  *
  * The look is a write of no bytes: to a connection that was reset the kernel refuses even that, and to any other nothing is
- * sent. An orderly end (FIN) behind unread bytes cannot be seen so; it is met when they are read. Nor can anything
+ * sent. Under TLS it goes to the connection beneath: Node drops what the kernel says to an empty write of TLS. An orderly end (FIN) behind unread bytes cannot be seen so; it is met when they are read. Nor can anything
  * be on a unix socket.
  * @returns stops looking.
  */
-export function probeClient({ request, socket }: Client): () => void {
+export function probeClient({ request, socket, wire }: Client): () => void {
   const look = (): void => {
     if (request.readableFlowing !== true && !request.complete && socket.writableLength === 0) {
-      socket.write(nothing);
+      wire.write(nothing);
     }
   };
   const timer = setInterval(look, intervalMs);

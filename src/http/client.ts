@@ -16,6 +16,8 @@ export interface Client {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly socket: Socket;
+  /** The connection as the kernel knows it: `socket`, or what TLS runs over. */
+  readonly wire: Socket;
   readonly headers: RawHeaders;
   /** On every answer to it and in its line of the log: the client's own where it may be taken over. */
   readonly requestId: string;

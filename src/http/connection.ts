@@ -30,26 +30,37 @@ export interface ConnectionEvents {
  */
 export class Connection {
   readonly socket: Socket;
+  /** As in `Client`. */
+  readonly wire: Socket;
   /** Address of the peer, IPv4 in dotted form; `unix` for a unix socket. */
   readonly peerAddress: string;
   /** It speaks another protocol now, or is about to. */
   upgraded = false;
   readonly #events: ConnectionEvents;
+  readonly #bytesBefore: number;
   readonly #waiting: Client[] = [];
   #current: Client | null = null;
   #unreadable: { readonly error: GatewayError; readonly cut: Client | null } | null = null;
   #ignored = 0;
 
-  constructor(socket: Socket, peerAddress: string, events: ConnectionEvents) {
+  constructor(socket: Socket, wire: Socket, peerAddress: string, events: ConnectionEvents) {
     this.socket = socket;
+    this.wire = wire;
     this.peerAddress = peerAddress;
     this.#events = events;
+    // a PROXY header; not what came along with it
+    this.#bytesBefore = socket.bytesRead - socket.readableLength;
     socket.once('close', () => this.#onClose());
   }
 
   /** The request that is being answered. */
   get current(): Client | null {
     return this.#current;
+  }
+
+  /** Nothing has come yet, not even a part of a head. */
+  get untouched(): boolean {
+    return this.socket.bytesRead === this.#bytesBefore;
   }
 
   /** No request is under way: nothing came, or a part of a head, or everything is answered. */

@@ -1,15 +1,17 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { Config, ListenAddress } from '../config/config.ts';
+import type { Config, ListenAddress, ListenerConfig } from '../config/config.ts';
 import { GatewayError } from '../core/errors.ts';
 import { KiB } from '../core/units.ts';
 import { tellRaw } from './answer.ts';
 import type { Client, ClientOptions } from './client.ts';
 import { Connection } from './connection.ts';
 import type { ConnectionLimit } from './connection-limit.ts';
+import { Entrance, type EntranceFailure, type EntranceOptions } from './entrance.ts';
+import { Networks } from './networks.ts';
 import { newRequestId, requestIdOf } from './request-id.ts';
-import type { UpgradeRequest } from './upgrade.ts';
+import { refuseRaw, type UpgradeRequest } from './upgrade.ts';
 
 /** The longest head, in bytes: as much as eventlet takes from Glance's clients in all. */
 const mostHeadBytes = 64 * KiB;
@@ -35,6 +37,8 @@ export interface ListenerEvents {
   upgrade(asked: UpgradeRequest): void;
   refused(refusal: Refusal): void;
   dropped(): void;
+  /** A connection ended before it could carry HTTP. */
+  failed(failure: EntranceFailure): void;
 }
 
 /** Accepts connections of clients and turns their requests into `Client`s. */
@@ -42,6 +46,9 @@ export class Listener {
   readonly #server: Server;
   readonly #events: ListenerEvents;
   readonly #limit: ConnectionLimit;
+  readonly #entrance: Entrance;
+  /** As accepted: what TLS runs over, not TLS itself. */
+  readonly #open = new Set<Socket>();
   readonly #connections = new Map<Duplex, Connection>();
   #options: ClientOptions;
   #onUnixSocket = false;
@@ -50,9 +57,17 @@ export class Listener {
 
   /**
    * @param limit shared by all listeners.
+   * @param listens what is said of this listener.
    * @param takesUpgrades false ignores `Upgrade` as RFC 9110 §7.8 allows: the request is served as HTTP/1.1.
+   * @throws Error of the library of TLS where it does not accept a certificate.
    */
-  constructor(config: Config, takesUpgrades: boolean, limit: ConnectionLimit, events: ListenerEvents) {
+  constructor(
+    config: Config,
+    listens: ListenerConfig,
+    takesUpgrades: boolean,
+    limit: ConnectionLimit,
+    events: ListenerEvents,
+  ) {
     this.#events = events;
     this.#limit = limit;
     this.#options = config;
@@ -77,7 +92,18 @@ export class Listener {
     this.#server.timeout = config.clientSocketTimeoutMs;
     // who has said all may still want to hear: what is whole is answered, then the connection closes
     Object.assign(this.#server, { httpAllowHalfOpen: true });
+    // Node's own way from a connection to requests: it begins when what comes before HTTP is over
+    const serve = this.#server.listeners('connection');
+    this.#server.removeAllListeners('connection');
     this.#server.on('connection', (socket: Socket) => this.#onConnection(socket));
+    this.#entrance = new Entrance(entranceOptions(config, listens), {
+      arrived: (socket, wire, peerAddress) => {
+        for (const each of serve) Reflect.apply(each, this.#server, [socket]);
+        this.#onArrival(socket, wire, peerAddress);
+      },
+      plainHttp: (socket, peerAddress) => this.#refusePlainHttp(socket, peerAddress),
+      failed: (failure) => this.#events.failed(failure),
+    });
     this.#server.on('request', (request, response) => this.#onRequest(request, response, false));
     this.#server.on('checkContinue', (request, response) => this.#onRequest(request, response, true));
     this.#server.on('checkExpectation', (request, response) => this.#onRequest(request, response, false));
@@ -95,7 +121,7 @@ export class Listener {
   }
 
   get connections(): number {
-    return this.#connections.size;
+    return this.#open.size;
   }
 
   /** Rejects with the error of `listen(2)`. The result is where it listens, with the port it was given. */
@@ -112,8 +138,12 @@ export class Listener {
     return typeof bound === 'object' && bound !== null ? { host: bound.address, port: bound.port } : address;
   }
 
-  /** What is set here holds for requests that begin later. */
-  reconfigure(config: Config): void {
+  /**
+   * What is set here holds for requests that begin later, TLS and the PROXY protocol for connections that do.
+   * @throws Error of the library of TLS where it does not accept a certificate; nothing has changed then.
+   */
+  reconfigure(config: Config, listens: ListenerConfig): void {
+    this.#entrance.reconfigure(entranceOptions(config, listens));
     this.#options = config;
     this.#limit.most = config.maxConnections;
     this.#server.timeout = config.clientSocketTimeoutMs;
@@ -127,9 +157,10 @@ export class Listener {
   async close(): Promise<void> {
     this.#closing = true;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#entrance.close();
     for (const connection of this.#connections.values()) {
       connection.endAfterCurrent();
-      if (connection.idle && connection.socket.bytesRead === 0) connection.socket.destroy();
+      if (connection.idle && connection.untouched) connection.socket.destroy();
     }
     this.#server.closeIdleConnections();
     // a server that is closed looks for late heads no more
@@ -143,7 +174,7 @@ export class Listener {
 
   /** Resolves when the last connection is closed, so every answer under way has arrived, or after `mostMs`. */
   async settled(mostMs: number): Promise<void> {
-    if (this.#connections.size === 0) return;
+    if (this.#open.size === 0) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, mostMs);
       this.#onLastClosed = () => {
@@ -156,7 +187,9 @@ export class Listener {
 
   /** Ends every connection now. */
   destroy(): void {
+    this.#entrance.close();
     for (const { socket } of this.#connections.values()) socket.destroy();
+    for (const socket of this.#open) socket.destroy();
   }
 
   #onConnection(socket: Socket): void {
@@ -164,9 +197,18 @@ export class Listener {
       this.#events.dropped();
       return void socket.destroy();
     }
+    this.#open.add(socket);
+    socket.once('close', () => {
+      this.#open.delete(socket);
+      this.#limit.release();
+      if (this.#open.size === 0) this.#onLastClosed();
+    });
     // asked now, of the listener: a connection that was reset has no address any more, which is not to be a unix socket
-    const peerAddress = this.#onUnixSocket ? 'unix' : (plainAddress(socket) ?? 'unknown');
-    const connection = new Connection(socket, peerAddress, {
+    this.#entrance.admit(socket, this.#onUnixSocket ? 'unix' : (plainAddress(socket) ?? 'unknown'));
+  }
+
+  #onArrival(socket: Socket, wire: Socket, peerAddress: string): void {
+    const connection = new Connection(socket, wire, peerAddress, {
       begin: (client) => this.#events.request(client),
       unreadable: (error, cut) => this.#refuse(connection, error, cut),
       dropped: ({ request, requestId }) => {
@@ -179,11 +221,17 @@ export class Listener {
       },
     });
     this.#connections.set(socket, connection);
-    socket.once('close', () => {
-      this.#connections.delete(socket);
-      this.#limit.release();
-      if (this.#connections.size === 0) this.#onLastClosed();
-    });
+    socket.once('close', () => this.#connections.delete(socket));
+  }
+
+  /** As nginx does: whoever left out the s of https is told so. */
+  #refusePlainHttp(socket: Socket, peerAddress: string): void {
+    const error = new GatewayError('request-invalid', 'Plain HTTP was sent to a port that speaks HTTPS.');
+    const requestId = newRequestId();
+    const { lingering } = this.#options;
+    const answeredBytes = refuseRaw({ socket, requestId, lingering }, error);
+    socket.resume();
+    this.#events.refused({ error, requestId, peerAddress, method: '', answeredBytes });
   }
 
   #onRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
@@ -199,6 +247,7 @@ export class Listener {
       request,
       response,
       socket,
+      wire: connection.wire,
       headers: request.rawHeaders,
       requestId: requestIdOf(request.rawHeaders),
       peerAddress: connection.peerAddress,
@@ -284,6 +333,17 @@ export class Listener {
     const answeredBytes = tellRaw(socket, error, requestId);
     this.#events.refused({ error, requestId, peerAddress, method, answeredBytes });
   }
+}
+
+function entranceOptions(config: Config, { tls, proxyProtocol }: ListenerConfig): EntranceOptions {
+  const trusted = new Networks(config.trustedProxies);
+  const bounds = [config.clientHeaderTimeoutMs, config.clientSocketTimeoutMs].filter((ms) => ms > 0);
+  return {
+    tls,
+    proxyProtocol,
+    trustsProxy: (address) => trusted.has(address),
+    timeMs: bounds.length > 0 ? Math.min(...bounds) : 0,
+  };
 }
 
 /** IPv4 in dotted form, also for a client of a listener on `::`. */

@@ -110,12 +110,12 @@ export function passUpgrade(
 }
 
 /**
- * Refuses an upgrade. What the client sends is read and thrown away within bounds, so that it can read the answer, as
+ * Refuses what comes on a connection that Node has let go of, or never had. What the client sends is read and thrown away within bounds, so that it can read the answer, as
  * with any early answer.
  * @returns bytes of the body of the answer; null where nobody can be told.
  */
-export function refuseUpgrade(
-  { socket, requestId, lingering }: UpgradeRequest,
+export function refuseRaw(
+  { socket, requestId, lingering }: Pick<UpgradeRequest, 'socket' | 'requestId' | 'lingering'>,
   error: GatewayError,
 ): number | null {
   let bytes = 0;

@@ -223,14 +223,6 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     ],
     ['upload: { lane: splice }', '1:17: upload.lane: splice is not built yet'],
     [
-      'listen: [{ address: "h:1", tls: { cert: a, key: b } }]',
-      '1:33: listen[0].tls: TLS on a listener is not built yet',
-    ],
-    [
-      'listen: [{ address: "h:1", proxy_protocol: true }]',
-      '1:44: listen[0].proxy_protocol: the PROXY protocol is not built yet',
-    ],
-    [
       'upstream: { servers: ["https://a"] }',
       '1:23: upstream.servers[0]: https to the upstream is not built yet',
     ],
@@ -239,6 +231,18 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     [
       'upstream: { servers: ["http://a", "http://b", "HTTP://A:80/"] }',
       '1:47: upstream.servers[2]: http://a is already upstream.servers[0]',
+    ],
+    [
+      'listen: [{ address: "h:1", proxy_protocol: true }]',
+      '1:44: listen[0].proxy_protocol: needs the networks of the balancers in trusted_proxies: nobody else may send a PROXY header',
+    ],
+    [
+      'listen: [{ address: "h:1", proxy_protocol: true }]\ntrusted_proxies: [unix]',
+      '1:44: listen[0].proxy_protocol: needs the networks of the balancers in trusted_proxies: nobody else may send a PROXY header',
+    ],
+    [
+      'listen: [{ address: "unix:/s", proxy_protocol: true }]\ntrusted_proxies: ["10.0.0.1"]',
+      '1:48: listen[0].proxy_protocol: needs `unix` in trusted_proxies: nobody else may send a PROXY header',
     ],
     [
       'upload: { chunk_size: 1MiB, frame_size: 2MiB }',

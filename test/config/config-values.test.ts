@@ -23,7 +23,9 @@ describe('values of a configuration', () => {
 
   it('the defaults are those of the design', () => {
     const config = defaultConfig();
-    assert.deepEqual(config.listen, [{ address: { host: '127.0.0.1', port: 9191 } }]);
+    assert.deepEqual(config.listen, [
+      { address: { host: '127.0.0.1', port: 9191 }, tls: null, proxyProtocol: false },
+    ]);
     assert.deepEqual(config.admin.address, { host: '127.0.0.1', port: 9190 });
     assert.equal(config.httpKeepalive, true);
     assert.equal(config.clientSocketTimeoutMs, 900_000);

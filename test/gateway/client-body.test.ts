@@ -24,6 +24,7 @@ describe('the body of a client', () => {
           request,
           response,
           socket: request.socket,
+          wire: request.socket,
           headers: request.rawHeaders,
           requestId: 'req-1',
           peerAddress: '127.0.0.1',

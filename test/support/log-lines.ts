@@ -12,6 +12,11 @@ export class LogLines {
     this.log = createLog('info', { write: (text) => void this.#lines.push(line.parse(JSON.parse(text))) });
   }
 
+  /** The lines with this message, oldest first. */
+  said(message: string): readonly z.infer<typeof line>[] {
+    return this.#lines.filter(({ msg }) => msg === message);
+  }
+
   /** The lines of requests, oldest first. */
   requests(): readonly z.infer<typeof line>[] {
     return this.#lines.filter(({ msg }) => msg === 'request');

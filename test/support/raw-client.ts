@@ -1,5 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { type ConnectionOptions, connect as connectTls, TLSSocket } from 'node:tls';
+import { caOfTests } from './certificates.ts';
 
 export interface RawResponse {
   readonly status: number;
@@ -22,6 +24,8 @@ export class RawClient {
   /** Settles once the server has closed its side, or the socket is gone. Not while reading is paused. */
   readonly closed: Promise<Closing>;
   readonly #socket: Socket;
+  /** What TLS runs over; the same where there is none. */
+  readonly #under: Socket;
   /** Joined only when looked at: joining with every piece would make a large body quadratic. */
   #pieces: Buffer[] = [];
   #piecesBytes = 0;
@@ -34,8 +38,23 @@ export class RawClient {
     return new RawClient(socket);
   }
 
-  private constructor(socket: Socket) {
+  /**
+   * The same over TLS, as the host `localhost` unless `servername` says otherwise. Rejects when the handshake fails on our
+   * side.
+   * @param first literal bytes before the handshake.
+   */
+  static async secure(port: number, options: ConnectionOptions = {}, first = ''): Promise<RawClient> {
+    const under = connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
+    await once(under, 'connect');
+    under.write(first);
+    const socket = connectTls({ ca: caOfTests, servername: 'localhost', ...options, socket: under });
+    await once(socket, 'secureConnect');
+    return new RawClient(socket, under);
+  }
+
+  private constructor(socket: Socket, under = socket) {
     this.#socket = socket;
+    this.#under = under;
     this.closed = new Promise((resolve) => {
       const settle = (closing: Closing) => {
         this.#closing ??= closing;
@@ -51,6 +70,11 @@ export class RawClient {
       this.#piecesBytes += bytes.length;
       this.#wake();
     });
+  }
+
+  /** What TLS says of the connection; null where there is none. */
+  get tls(): TLSSocket | null {
+    return this.#socket instanceof TLSSocket ? this.#socket : null;
   }
 
   /** Bytes that the kernel has taken. */
@@ -117,7 +141,7 @@ export class RawClient {
 
   /** Closes with RST. */
   reset(): void {
-    this.#socket.resetAndDestroy();
+    this.#under.resetAndDestroy();
   }
 
   /** Sends FIN, after what was written. */

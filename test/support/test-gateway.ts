@@ -1,3 +1,4 @@
+import type { ConnectionOptions } from 'node:tls';
 import { z } from 'zod';
 import { defaultConfig } from '../../src/config/load.ts';
 import type { WrittenOptions } from '../../src/config/options.ts';
@@ -34,6 +35,8 @@ export class TestGateway {
   readonly gateway: Gateway;
   readonly port: number;
   readonly adminPort: number;
+  /** Of all listeners on TCP; the first is plain HTTP. */
+  readonly ports: readonly number[];
   readonly #log: LogLines;
   readonly #clients: RawClient[] = [];
 
@@ -66,6 +69,7 @@ export class TestGateway {
     this.gateway = gateway;
     this.#log = log;
     this.port = first.port;
+    this.ports = listen.flatMap((each) => ('port' in each ? [each.port] : []));
     this.adminPort = admin.port;
   }
 
@@ -77,6 +81,13 @@ export class TestGateway {
   /** A connection that `stop` lets go of. */
   async client(): Promise<RawClient> {
     const client = await RawClient.connect(this.port);
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** A connection over TLS to the last listener, as `RawClient.secure`. */
+  async secureClient(options: ConnectionOptions = {}, first = ''): Promise<RawClient> {
+    const client = await RawClient.secure(this.ports.at(-1) ?? 0, options, first);
     this.#clients.push(client);
     return client;
   }
