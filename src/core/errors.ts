@@ -22,6 +22,7 @@ const kind = (status: number, source: ErrorSource, title: string, retryable = fa
 export const errorKinds = {
   'target-invalid': kind(400, 'client', 'The request target is not a path of this server'),
   'target-ambiguous': kind(400, 'client', 'The request target has more than one reading'),
+  'method-unsupported': kind(501, 'client', 'No server behind this gateway offers this method'),
   'method-override': kind(400, 'client', 'A method override in the query is not accepted'),
   'version-in-accept': kind(400, 'client', 'An API version in Accept is not accepted'),
   'image-id-not-canonical': kind(400, 'client', 'The image id is not in its canonical form'),

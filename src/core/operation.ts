@@ -36,7 +36,7 @@ export interface RequestHead {
  * without parameters or a trailing slash, as another spelling of the version), is refused: a server that reads
  * it so would do what we did not account for.
  *
- * @throws GatewayError `request-invalid`, `target-invalid`, `target-ambiguous`, `version-in-accept`,
+ * @throws GatewayError `request-invalid`, `method-unsupported`, `target-invalid`, `target-ambiguous`, `version-in-accept`,
  *   `method-override`, `route-forbidden`, `image-id-malformed`, `image-id-not-canonical`.
  */
 export function classify(profile: Profile, head: RequestHead): Operation {
@@ -86,6 +86,10 @@ export class Router {
     // methods are case-sensitive to HTTP but not to every router: `put` must not be another word for PUT
     if (!/^[A-Z][A-Z-]*$/.test(method)) {
       throw new GatewayError('request-invalid', 'The method is not written in capitals.');
+    }
+    // RFC 9110 §9.3.8: it brings the request back, tokens and what a proxy adds included
+    if (method === 'TRACE') {
+      throw new GatewayError('method-unsupported', 'TRACE is not passed on.');
     }
     const given = parseTarget(target);
     this.#refuseVersionInAccept(accept);

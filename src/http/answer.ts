@@ -99,12 +99,20 @@ export async function send(
     });
     return;
   }
-  response.flushHeaders();
+  sendHead(client, answer.status);
   await new Promise<void>((resolve) => {
     socket.once('close', () => resolve());
     response.write(answer.body, () => resolve());
   });
   void linger(client).then(afterEarly);
+}
+
+/** Sends the head that was written to the response, before there is a body. */
+export function sendHead({ request, response }: Client, status: number): void {
+  // Node lets nothing be written where no body follows
+  if (status === 204 || status === 304 || request.method === 'HEAD') response.flushHeaders();
+  // flushHeaders would write it as UTF-8, and every byte beyond ASCII as two
+  else response.write('', 'latin1');
 }
 
 /**

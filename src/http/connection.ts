@@ -42,6 +42,8 @@ export class Connection {
   #current: Client | null = null;
   #unreadable: { readonly error: GatewayError; readonly cut: Client | null } | null = null;
   #ignored = 0;
+  /** An answer has said `close`: what follows is not carried out (RFC 9112 §9.6). */
+  #over = false;
 
   constructor(socket: Socket, wire: Socket, peerAddress: string, events: ConnectionEvents) {
     this.socket = socket;
@@ -73,7 +75,7 @@ export class Connection {
    * waits says `close`, and what follows is not answered (RFC 9112 §9.6): the client sends it again on another connection.
    */
   take(client: Client): void {
-    if (this.#current === null) return this.#begin(client);
+    if (this.#current === null && !this.#over) return this.#begin(client);
     if (this.#waiting.length < mostWaiting) {
       this.#waiting.push(client);
       return;
@@ -94,18 +96,19 @@ export class Connection {
     const cut = last !== undefined && !last.request.complete ? last : null;
     if (cut !== null) this.#waiting.pop();
     this.#unreadable = { error: errorFor(cut), cut };
-    if (this.#current === null) this.#tellUnreadable();
+    if (this.#current === null && !this.#over) this.#tellUnreadable();
   }
 
   #begin(client: Client): void {
     this.#current = client;
-    client.response.once('close', () => this.#next());
+    client.response.once('close', () => this.#next(client.response.shouldKeepAlive));
     this.#events.begin(client);
   }
 
-  #next(): void {
+  #next(keptAlive: boolean): void {
     this.#current = null;
-    if (this.socket.destroyed) return;
+    this.#over ||= !keptAlive;
+    if (this.socket.destroyed || this.#over) return;
     const next = this.#waiting.shift();
     if (next !== undefined) this.#begin(next);
     else this.#tellUnreadable();

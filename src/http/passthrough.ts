@@ -1,7 +1,7 @@
 import { pipeline } from 'node:stream/promises';
 import { GatewayError } from '../core/errors.ts';
 import { responseHeaders } from '../core/headers.ts';
-import { linger } from './answer.ts';
+import { linger, sendHead } from './answer.ts';
 import type { Client } from './client.ts';
 import { ClientBody } from './client-body.ts';
 import { neverArrived, type PassedAnswer, type PassedRequest } from './connection-pool.ts';
@@ -85,11 +85,13 @@ async function relayBody(
   // the end of an early answer is that of our side of the connection: Node would close both
   if (early) response.useChunkedEncodingByDefault = false;
   response.writeHead(status, headers);
-  response.flushHeaders();
+  sendHead(client, status);
   let bytesToClient = 0;
   body.on('data', (piece: Buffer) => {
     bytesToClient += piece.length;
   });
+  // before the pipeline closes it in order, which to an HTTP/1.0 client is the end of a whole answer
+  body.once('error', () => socket.resetAndDestroy());
   try {
     await pipeline(body, response, { end: !early });
     if (early) {

@@ -1,4 +1,6 @@
+import { subscribe } from 'node:diagnostics_channel';
 import { Socket } from 'node:net';
+import { AnswerHeads } from '../core/answer-heads.ts';
 import { GatewayError } from '../core/errors.ts';
 import { upstreamError } from './upstream-error.ts';
 
@@ -8,10 +10,27 @@ import { upstreamError } from './upstream-error.ts';
  * Towards the API: undici closes what it gives up, and a request that was cut by an orderly close is one that ended, for
  * servers that do not count its bytes (eventlet). So what fails is reset.
  * From the API: undici takes a reset for the end of an answer that has no framing but the connection's end. So a reset goes
- * by another name here.
+ * by another name here. And what undici's parser cannot judge is judged before it (`AnswerHeads`).
  */
 export class PooledSocket extends Socket {
   #reason: Error | null = null;
+  readonly #heads = new AnswerHeads();
+
+  /** A request is about to go out. */
+  expectAnswer(): void {
+    this.#heads.expect();
+  }
+
+  override push(piece: unknown, encoding?: BufferEncoding): boolean {
+    if (!Buffer.isBuffer(piece)) return super.push(piece, encoding);
+    try {
+      const passed = this.#heads.take(piece);
+      return passed.length === 0 || super.push(passed);
+    } catch (error) {
+      this.destroy(error instanceof Error ? error : new Error(String(error)));
+      return false;
+    }
+  }
 
   override destroy(error?: Error): this {
     if (error === undefined || this.destroyed || this.#reason !== null) return super.destroy(error);
@@ -27,6 +46,12 @@ export class PooledSocket extends Socket {
     super._destroy(error ?? this.#reason, callback);
   }
 }
+
+// the one place where undici tells which socket a request goes to
+subscribe('undici:client:sendHeaders', (message) => {
+  if (typeof message !== 'object' || message === null || !('socket' in message)) return;
+  if (message.socket instanceof PooledSocket) message.socket.expectAnswer();
+});
 
 function renamed(error: Error): Error {
   if (!('code' in error) || error.code !== 'ECONNRESET') return error;

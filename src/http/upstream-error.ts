@@ -51,6 +51,16 @@ export function checkStatus(status: number): void {
 }
 
 /**
+ * For Node's parser, which reads any version as HTTP/1.1.
+ * @throws GatewayError `upstream-invalid` for another version than 1.1 and 1.0.
+ */
+export function checkVersion(version: string): void {
+  if (version === '1.1' || version === '1.0') return;
+  const detail = 'The answer of the API does not begin as HTTP/1.1 or 1.0 does.';
+  throw new GatewayError('upstream-invalid', detail, { ending: 'upstream-lost' });
+}
+
+/**
  * Refuses an answer whose body another reader would take for another one: the parsers below us undo `chunked` and let every
  * other coding stand, and what is of the hop is not sent on.
  * @throws GatewayError `upstream-invalid` for any Transfer-Encoding but `chunked`.

@@ -3,7 +3,7 @@ import { Socket } from 'node:net';
 import { GatewayError } from '../core/errors.ts';
 import { KiB, MiB } from '../core/units.ts';
 import { unlessAborted } from '../unless-aborted.ts';
-import { checkCoding, checkStatus } from './upstream-error.ts';
+import { checkCoding, checkStatus, checkVersion } from './upstream-error.ts';
 
 /** The most of an answer to an upload that is relayed. Glance's largest is a few hundred bytes. */
 const mostAnswerBytes = MiB;
@@ -122,7 +122,8 @@ export class UpstreamLeg {
       maxHeaderSize: 64 * KiB,
     });
     const leg = new UpstreamLeg(socket, sent);
-    sent.flushHeaders();
+    // flushHeaders would write them as UTF-8, and every byte beyond ASCII as two
+    sent.write('', 'latin1');
     const host = origin.hostname.replace(/^\[|\]$/g, '');
     socket.connect({ host, port: Number(origin.port || 80), noDelay: true, keepAlive: true });
     try {
@@ -258,6 +259,7 @@ function receive(sent: ClientRequest): Promise<UpstreamAnswer> {
       begun = true;
       const { statusCode = 0 } = response;
       try {
+        checkVersion(response.httpVersion);
         checkStatus(statusCode);
         checkCoding(response.rawHeaders);
       } catch (error) {

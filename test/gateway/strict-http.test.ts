@@ -187,6 +187,13 @@ const unreadable: readonly (readonly [what: string, bytes: string])[] = [
   ['the status 099', answer(abc, 'abc', 'HTTP/1.1 099 OK')],
   ['the status 600', answer(abc, 'abc', 'HTTP/1.1 600 OK')],
   ['another protocol', answer(abc, 'abc', 'ICY 200 OK')],
+  ['HTTP/2 in the status line', answer(abc, 'abc', 'HTTP/2.0 200 OK')],
+  ['a version of HTTP to come', answer(abc, 'abc', 'HTTP/3.1 200 OK')],
+  ['HTTP/1.2', answer(abc, 'abc', 'HTTP/1.2 200 OK')],
+  ['HTTP/0.9', answer(abc, 'abc', 'HTTP/0.9 200 OK')],
+  ['a version of two digits', answer(abc, 'abc', 'HTTP/1.10 200 OK')],
+  ['half a 100 Continue before it', `HTTP/1.1 100 Continue\nX: y\r\n\r\n${answer(abc, 'abc')}`],
+  ['a 100 Continue of four digits before it', `HTTP/1.1 1000 Continue\r\n\r\n${answer(abc, 'abc')}`],
   ['a space before the status line', answer(abc, 'abc', ' HTTP/1.1 200 OK')],
   ['no head', 'abc'],
   ['two lengths', answer(['Content-Length: 3', 'Content-Length: 4'], 'abcd')],
@@ -360,6 +367,23 @@ describe('strict HTTP', () => {
       });
     }
 
+    // the others are found together with the data before them, and libuv tells a reset then as an end
+    for (const [what, bytes, end] of cutShort.filter(([name]) =>
+      /^(?:fewer|no last|half|a body)/.test(name),
+    )) {
+      it(`${what} is a reset for a GET of HTTP/1.0, whose answers have no other end`, async () => {
+        upstream.script = async (connection) => {
+          connection.write(bytes);
+          await turns();
+          if (end === 'fin') connection.end();
+          else connection.reset();
+        };
+        const client = await sluice.client();
+        await client.write(wire(`GET ${target} HTTP/1.0`, []));
+        assert.equal(await client.closed, 'reset', client.unread.toString());
+      });
+    }
+
     const unasked = {
       'a whole answer': 'HTTP/1.1 200 Unasked\r\nContent-Length: 3\r\n\r\nbad',
       'an end of the wait': 'HTTP/1.1 408 Unasked\r\nConnection: close\r\nContent-Length: 0\r\n\r\n',
@@ -386,6 +410,118 @@ describe('strict HTTP', () => {
         });
       }
     }
+  });
+
+  describe('is borne with, as HTTP demands:', () => {
+    for (const [kind, request] of [
+      ['an upload', put(['Content-Length: 3'], 'abc')],
+      ['a GET', get()],
+    ] as const) {
+      for (const [what, interim] of [
+        ['a 100 Continue', 'HTTP/1.1 100 Continue\r\n\r\n'],
+        [
+          'many interim answers',
+          'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nX: y\r\n\r\n'.repeat(100),
+        ],
+      ] as const) {
+        it(`${what} that nobody asked for, before the answer to ${kind}`, async () => {
+          upstream.script = async (connection) => {
+            await connection.bodyComplete();
+            const bytes = interim + answer(abc, 'abc');
+            connection.write(bytes.slice(0, 20));
+            await turns();
+            connection.write(bytes.slice(20));
+          };
+          const client = await sluice.client();
+          await client.write(request);
+          const { status, body, informational } = await client.response();
+          assert.equal(status, 200, body.toString());
+          assert.equal(body.toString(), 'abc');
+          assert.deepEqual(informational, []);
+        });
+      }
+    }
+
+    it('a chunk of 2^53 bytes, which is sent on as what really comes of it and never looks whole', async () => {
+      const client = await sluice.client();
+      await client.write(chunked(`${(2 ** 53).toString(16)}\r\nabc`));
+      while (upstream.connections.length === 0) await turn();
+      const [connection] = upstream.connections;
+      await connection?.received(3);
+      client.end();
+      const { status, body } = await client.response();
+      assert.equal(status, 400);
+      assert.equal(Object(JSON.parse(body.toString())).code, 'client-gone');
+      assert.equal(await connection?.closed, 'reset');
+      assert.equal(connection?.body.toString(), '3\r\nabc\r\n');
+      assert.equal(sluice.gateway.savingBytes, 0);
+    });
+  });
+
+  for (const [what, ending] of [
+    ['what could be read in two ways', put(['Host: other', 'Content-Length: 3'], 'abc')],
+    ['a request that says close', get('Connection: close')],
+  ] as const) {
+    it(`carries out nothing that comes behind ${what}, also where all came in one go`, async () => {
+      upstream.script = async (connection) => {
+        // the others have come by then
+        await turns();
+        connection.write(answer(['Connection: close', 'Content-Length: 0'], '', 'HTTP/1.1 200 OK'));
+      };
+      const client = await sluice.client();
+      await client.write(get() + ending + wire(`DELETE /v2/images/${image} HTTP/1.1`, []));
+      assert.equal((await client.response()).status, 200);
+      const { headers } = await client.response();
+      assert.deepEqual(headers.get('connection'), ['close']);
+      await client.closed;
+      await turns();
+      assert.equal(client.unread.length, 0, 'nothing else is answered');
+      const methods = upstream.connections.map(({ head }) => head.split(' ')[0]);
+      assert.equal(methods.includes('DELETE'), false, methods.join());
+      assert.equal(await sluice.metric('sluice_connections'), 0);
+    });
+  }
+
+  for (const [kind, head] of [
+    ['an upload', ['PUT', 'Content-Length: 3', 'abc']],
+    ['an upload that is refused early', ['PUT', 'Content-Length: 4', 'abc']],
+    ['a GET', ['GET', 'X: y', '']],
+  ] as const) {
+    it(`passes bytes beyond ASCII on as they are, of fields both ways, for ${kind}`, async () => {
+      const [method, field, body] = head;
+      upstream.script = async (connection) => {
+        await connection.received(body.length);
+        const fields = ['X-Name: \xc3\xa9', 'Content-Length: 2'];
+        connection.write(Buffer.from(answer(fields, 'ok', 'HTTP/1.1 409 Odd'), 'latin1'));
+      };
+      const client = await sluice.client();
+      const bytes = wire(`${method} ${target} HTTP/1.1`, [field, 'X-Name: \xc3\xa9 \xff'], body);
+      await client.write(Buffer.from(bytes, 'latin1'));
+      assert.deepEqual((await client.response()).headers.get('x-name'), ['\xc3\xa9']);
+      assert.equal(upstream.connections[0]?.header('x-name'), '\xc3\xa9 \xff');
+    });
+  }
+
+  for (const line of ['204 No Content', '304 Not Modified'] as const) {
+    it(`passes a ${line} on that comes before the end of an upload and of another body`, async () => {
+      upstream.script = (connection) => connection.write(`HTTP/1.1 ${line}\r\nX-Name: y\r\n\r\n`);
+      for (const head of [`PUT ${target} HTTP/1.1`, 'POST /v2/metadefs/namespaces HTTP/1.1']) {
+        const client = await sluice.client();
+        await client.write(wire(head, ['Content-Length: 4'], 'abc'));
+        assert.equal((await client.response()).status, Number(line.slice(0, 3)));
+      }
+    });
+  }
+
+  it('passes TRACE to nobody: 501, and the connection lives on', async () => {
+    const client = await sluice.client();
+    for (const path of [target, '/']) {
+      await client.write(wire(`TRACE ${path} HTTP/1.1`, []));
+      const { status, body } = await client.response();
+      assert.equal(status, 501);
+      assert.equal(Object(JSON.parse(body.toString())).code, 'method-unsupported');
+    }
+    assert.equal(upstream.connections.length, 0);
   });
 
   describe('is kept by the gateway where it gives up', () => {

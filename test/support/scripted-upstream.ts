@@ -142,8 +142,8 @@ export class UpstreamConnection {
     this.#socket.resume();
   }
 
-  write(text: string): void {
-    this.#socket.write(text);
+  write(bytes: Uint8Array | string): void {
+    this.#socket.write(bytes);
   }
 
   /** Writes an answer with an empty body, or the given one. */
