@@ -27,6 +27,8 @@ export interface AccessRecord {
   status: number;
   /** Code of the error that Sluice answered with. */
   error: ErrorCode | null;
+  /** `HOST:PORT` of the server that was asked, the last one where there were several; null where none was. */
+  upstream: string | null;
   upload: string | null;
   lane: string | null;
   ending: Ending | null;
@@ -53,6 +55,7 @@ export function newRecord(requestId: string, method: string): AccessRecord {
     project: null,
     status: clientClosedStatus,
     error: null,
+    upstream: null,
     upload: null,
     lane: null,
     ending: null,

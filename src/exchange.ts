@@ -16,13 +16,13 @@ import { hopFields } from './core/hop-fields.ts';
 import { classify, type Operation } from './core/operation.ts';
 import { changingActions } from './core/profile.ts';
 import { hasPassed } from './core/via.ts';
-import { asGatewayError, forward, upstreamOf, type Verdict } from './forward.ts';
+import { asGatewayError, forward, type Verdict } from './forward.ts';
 import { type Answer, errorAnswer, relayedAnswer, send } from './http/answer.ts';
 import { type Client, schemeOf } from './http/client.ts';
 import { openBody } from './http/client-body.ts';
 import type { Refusal } from './http/listener.ts';
 import type { Networks } from './http/networks.ts';
-import type { Passthrough } from './http/passthrough.ts';
+import { passThrough } from './http/passthrough.ts';
 import type { Identified, Identity } from './identity/identity.ts';
 import type { ImageAccess } from './image-access.ts';
 import type { ImageLookup, Operator } from './image-lookup.ts';
@@ -32,12 +32,13 @@ import type { Lane } from './lanes/lane.ts';
 import { type Log, logAccess } from './log.ts';
 import type { Overload, Place, Weight } from './overload.ts';
 import { type Payers, tokenRestricted } from './payer.ts';
-
 import type { RateLimits } from './rate-limits.ts';
 import type { Registry, Upload } from './registry.ts';
 import type { Resolution } from './resolution.ts';
 import { RequestTrace, type UpstreamCall } from './tracing.ts';
 import { preflightUpload } from './upload-preflight.ts';
+import type { UpstreamServer } from './upstream-server.ts';
+import type { Errand, Upstreams } from './upstreams.ts';
 import type { KnownImages } from './usage/known-images.ts';
 import type { Caller } from './usage/usage.ts';
 import { watchImage } from './watch.ts';
@@ -57,7 +58,7 @@ export interface Services {
   readonly lane: Lane;
   readonly overload: Overload;
   readonly registry: Registry;
-  readonly passthrough: Passthrough;
+  readonly upstreams: Upstreams;
   readonly lookup: ImageLookup;
   /** Null where the gateway has no account of its own. */
   readonly operator: Operator | null;
@@ -147,7 +148,7 @@ function classifyRequest(
   record: AccessRecord,
   trace: RequestTrace,
 ): Classified {
-  const { config, pseudonym, identity, trustedProxies } = services;
+  const { config, pseudonym, identity, trustedProxies, upstreams } = services;
   const { request, headers, peerAddress } = client;
   const hop = { peerAddress, scheme: schemeOf(client.socket) };
   const told = forwarded(headers, hop, (address) => trustedProxies.has(address));
@@ -172,7 +173,7 @@ function classifyRequest(
     sizeHeader: config.api.sizeHeader,
   });
   // an HTTP/1.0 client need not name one, but the request upstream is HTTP/1.1
-  if (joinedHeader(headers, 'host') === undefined) kept.push('Host', upstreamOf(config).host);
+  if (joinedHeader(headers, 'host') === undefined) kept.push('Host', upstreams.host);
   kept.push(
     ...hopFields(headers, {
       forwarded: told,
@@ -275,7 +276,6 @@ async function admitAndForward(
     lane: lane.name,
     declaredBytes,
     client: record.client,
-    upstream: upstreamOf(config).host,
   });
   upload.reservedBytes = admitted.reservation.bytes;
   client.onBroken = (error) => upload.abort(error);
@@ -284,12 +284,19 @@ async function admitAndForward(
   let call: UpstreamCall | null = null;
   const stopWatch = watchImage(upload, services.lookup, caller, config.upload.watchIntervalMs);
   try {
-    call = trace.call(method, operation, upstreamOf(config), headers);
+    const spanned = trace.call(method, operation, headers);
+    call = spanned;
     verdict = await forward({
       client,
       upload,
       lane,
       config,
+      upstreams: services.upstreams,
+      errand: operation.action === 'stage' ? { kind: 'stage', image: operation.image } : { kind: 'upload' },
+      onServer: (server) => {
+        upload.server = server.origin;
+        noteServer(server, record, spanned);
+      },
       declaredBytes,
       method,
       target: operation.target,
@@ -446,10 +453,26 @@ async function passJudged(
   let begun = true;
   let call: UpstreamCall | null = null;
   try {
-    call = trace.call(method, operation, upstreamOf(services.config), headers);
-    const passed = await services.passthrough.pass(
+    const spanned = trace.call(method, operation, headers);
+    call = spanned;
+    const request = {
+      method,
+      target: operation.target,
+      headers: call.headers,
+      body: judged?.body ?? streamed,
+    };
+    const passed = await passThrough(
       client,
-      { method, target: operation.target, headers: call.headers, body: judged?.body ?? streamed },
+      request,
+      async (signal) => {
+        const { answer, use } = await services.upstreams.send(
+          errandOf(services.registry, operation, judged),
+          request,
+          signal,
+          (server) => noteServer(server, record, spanned),
+        );
+        return { answer, end: () => use.end() };
+      },
       {
         beforeAnswer: async (status, answered) => {
           // a proxy before the API answers so when it has waited long enough
@@ -476,10 +499,23 @@ async function passJudged(
     throw thrown;
   } finally {
     call?.end();
-    if (begun) metered?.began();
+    if (begun) metered?.began(record.upstream);
     else await metered?.refused();
   }
   record.receivedBytes = (judged ?? streamed)?.receivedBytes ?? 0;
+}
+
+/** Which servers will do for a request that is no upload. */
+function errandOf(registry: Registry, { action, image }: Operation, judged: Judgement | null): Errand {
+  if (image === null) return { kind: 'other' };
+  if (action === 'delete') return { kind: 'delete', image, uploadingTo: registry.serverOf(image) };
+  if (action !== 'import') return { kind: 'other' };
+  return { kind: 'import', image, staged: judged?.imported?.method === 'glance-direct' };
+}
+
+function noteServer({ host, origin }: UpstreamServer, record: AccessRecord, call: UpstreamCall): void {
+  record.upstream = host;
+  call.sentTo(origin);
 }
 
 /** Sets aside what an import adds. `answered`: the API has no such image for the caller, who was told so. */

@@ -9,6 +9,8 @@ import { type UpstreamAnswer, UpstreamLeg } from './http/upstream.ts';
 import type { Carried, Lane } from './lanes/lane.ts';
 import type { Upload } from './registry.ts';
 import { unlessAborted } from './unless-aborted.ts';
+import type { ServerUse, UpstreamServer } from './upstream-server.ts';
+import type { Errand, Upstreams } from './upstreams.ts';
 
 /** What came of an upload: how it ended, what the ledger does with its bytes, and what the client is told. */
 export interface Verdict {
@@ -25,6 +27,10 @@ export interface Forwarding {
   readonly upload: Upload;
   readonly lane: Lane;
   readonly config: Config;
+  readonly upstreams: Upstreams;
+  readonly errand: Errand;
+  /** Told of each server before it is tried. */
+  readonly onServer: (server: UpstreamServer) => void;
   readonly declaredBytes: number | null;
   readonly method: string;
   readonly target: string;
@@ -46,19 +52,23 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
   const { client, upload, lane, config, declaredBytes, reservedBytes } = forwarding;
   const { progress } = upload;
   let leg: UpstreamLeg | null = null;
+  let use: ServerUse | null = null;
   let carried: Carried | null = null;
   const bodySent = (): boolean =>
     carried === 'sent' ||
     (declaredBytes !== null && carried !== null && progress.sentBytes === declaredBytes);
   const stopWatching = abortWhenClientLeaves(client, upload);
-  const open = (expectation: readonly string[]): Promise<UpstreamLeg> =>
-    UpstreamLeg.open({
-      origin: upstreamOf(config),
-      method: forwarding.method,
-      target: forwarding.target,
-      headers: [...forwarding.headers, ...framing(declaredBytes), ...expectation, ...keepAlive],
-      connectTimeoutMs: config.upstream.connectTimeoutMs,
-      signal: upload.signal,
+  const open = (expectation: readonly string[]): Promise<{ value: UpstreamLeg; use: ServerUse }> =>
+    forwarding.upstreams.connect(forwarding.errand, async (server) => {
+      forwarding.onServer(server);
+      return await UpstreamLeg.open({
+        origin: server.origin,
+        method: forwarding.method,
+        target: forwarding.target,
+        headers: [...forwarding.headers, ...framing(declaredBytes), ...expectation, ...keepAlive],
+        connectTimeoutMs: config.upstream.connectTimeoutMs,
+        signal: upload.signal,
+      });
     });
   // RFC 9110 §10.1.1: never for a request without content
   const expects = config.upload.preflight === 'expect' && declaredBytes !== 0;
@@ -67,16 +77,18 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
     if (refusal !== null) {
       return { ending: 'refused', outcome: 'released', storedBytes: 0, told: refusal };
     }
-    leg = await open(expects ? expect : []);
+    ({ value: leg, use } = await open(expects ? expect : []));
     if (expects && !(await leg.mayContinue(config.upload.continueWaitMs, upload.signal))) {
       const answer = await leg.answer(config.upstream.responseTimeoutMs, upload.signal);
+      use.answered();
       if (answer.status !== 417) {
         const ended = afterAnswer(answer.status, config.api.success, false);
         return { ...ended, storedBytes: upload.reservedBytes, told: answer };
       }
       // the expectation was ours, so the client is not told of it: without one the request is another (RFC 9110 §15.5.18)
       await leg.reset();
-      leg = await open([]);
+      use.end();
+      ({ value: leg, use } = await open([]));
     }
     // only now: a refusal, or an upstream that is down, has cost the client no byte of its body
     if (client.expectsContinue) client.response.writeContinue();
@@ -101,6 +113,7 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
     });
     if (bodySent()) leg.markBodySent();
     const answer = await leg.answer(config.upstream.responseTimeoutMs, upload.signal);
+    use.answered();
     return {
       ...afterAnswer(answer.status, config.api.success, bodySent()),
       // a success that came before the body's end says that all of it is stored: nobody knows better
@@ -109,6 +122,7 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
     };
   } catch (thrown) {
     const error = asGatewayError(thrown);
+    if (error.code === 'upstream-lost') use?.failed();
     return {
       ...afterFailure(error, bodySent()),
       storedBytes: 0,
@@ -117,6 +131,7 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
   } finally {
     stopWatching();
     await leg?.reset();
+    use?.end();
   }
 }
 
@@ -127,13 +142,6 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
 const keepAlive = ['Connection', 'keep-alive'];
 
 const expect = ['Expect', '100-continue'];
-
-/** Where uploads go. */
-export function upstreamOf(config: Config): URL {
-  const [server] = config.upstream.servers;
-  if (server === undefined) throw new Error('the configuration names no upstream');
-  return server;
-}
 
 export function asGatewayError(thrown: unknown): GatewayError {
   if (thrown instanceof GatewayError) return thrown;

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { isDeepStrictEqual } from 'node:util';
+import { LRUCache } from 'lru-cache';
 import { Metrics } from './admin/metrics.ts';
 import { AdminServer } from './admin/server.ts';
 import { Admission } from './admission.ts';
@@ -11,15 +12,13 @@ import { writeAddress } from './config/scalars.ts';
 import { GatewayError } from './core/errors.ts';
 import { questionHeaders } from './core/question-headers.ts';
 import { exchange, recordRefusal, type Services } from './exchange.ts';
-import { upstreamOf } from './forward.ts';
-import { Health } from './health.ts';
+import { HealthChecks } from './health.ts';
 import type { Fetched } from './http/ask.ts';
 import type { Client } from './http/client.ts';
+import { ConnectionPool, type ConnectionPoolOptions } from './http/connection-pool.ts';
 import type { EntranceFailure } from './http/entrance.ts';
 import { Listener } from './http/listener.ts';
 import { Networks } from './http/networks.ts';
-import { Passthrough, type PassthroughOptions } from './http/passthrough.ts';
-import { Upgrades } from './http/upgrade.ts';
 import { Cloud } from './identity/cloud.ts';
 import type { ServiceAccount } from './identity/service-account.ts';
 import { ImageAccess } from './image-access.ts';
@@ -41,6 +40,8 @@ import { Resolution } from './resolution.ts';
 import { Shared } from './shared.ts';
 import { tunnel } from './tunnel.ts';
 import { UnderWay } from './under-way.ts';
+import { UpstreamServer } from './upstream-server.ts';
+import { Upstreams } from './upstreams.ts';
 import { GlanceUsage } from './usage/glance.ts';
 import { KnownImages } from './usage/known-images.ts';
 import { Readings } from './usage/readings.ts';
@@ -54,6 +55,16 @@ const drainReportMs = 10_000;
 
 /** How long an answer under way may take to arrive when everything else is over. */
 const lastAnswersMs = 1_000;
+
+/** Of how many images it is remembered where they were staged. */
+const stagedRemembered = 10_000;
+
+/** A server of the configuration in force, and the connections to it. */
+interface OpenServer {
+  readonly server: UpstreamServer;
+  readonly options: ConnectionPoolOptions;
+  readonly pool: Shared<ConnectionPool>;
+}
 
 /** Everything that runs, put together from a configuration. */
 export class Gateway {
@@ -72,8 +83,10 @@ export class Gateway {
   readonly #listeners: Listener[];
   readonly #admin: AdminServer;
   /** Every pool of connections that is not closed yet, those of earlier configurations included. */
-  readonly #open = new Set<Passthrough | Cloud>();
-  #passthrough: Shared<Passthrough>;
+  readonly #open = new Set<ConnectionPool | Cloud>();
+  /** In the order of the configuration. */
+  #servers: readonly OpenServer[];
+  readonly #staged = new LRUCache<string, string>({ max: stagedRemembered });
   #cloud: Shared<Cloud>;
   /** Keeps open what the configuration in force asks through. */
   #hold: () => () => void;
@@ -82,8 +95,7 @@ export class Gateway {
   #services: Services;
   #orphans: Orphans;
   #rateLimits: RateLimits | null = null;
-  #upgrades: Upgrades;
-  #health: Health;
+  #checks: HealthChecks;
   #draining = false;
   /** Where clients and operators are served, with the ports that port 0 became. */
   addresses: { listen: ListenAddress[]; admin: ListenAddress } | null = null;
@@ -105,24 +117,23 @@ export class Gateway {
         mostConnections: () => this.#overload.connections.most,
         mostUploads: () => this.#overload.uploads.most,
         mostBufferedBytes: () => this.#overload.buffered.most,
-        upstreamHealthy: () => this.#health.healthy,
+        servers: () => this.#services.upstreams.members.map(({ server }) => server),
         orphans: () => this.#orphans.report.orphans.length,
         certificates: () => shownCertificates(this.#services.config),
       },
       version,
     );
-    this.#passthrough = this.#newPassthrough(config);
+    this.#servers = this.#serversOf(config, []);
     this.#cloud = this.#newCloud(config);
-    this.#hold = holdBoth(this.#passthrough, this.#cloud);
+    this.#hold = holdAll([...this.#servers.map(({ pool }) => pool), this.#cloud]);
     this.#letGo = this.#hold();
     ({ services: this.#services, orphans: this.#orphans } = this.#assemble(config));
-    this.#health = new Health(this.#services.passthrough, config, log);
-    this.#upgrades = this.#upgradesTo(config);
+    this.#checks = new HealthChecks(this.#services.upstreams.members, config.upstream.health);
     this.#listeners = config.listen.map(
       (listens) =>
         new Listener(config, listens, takesUpgrades(config), this.#overload, {
           request: (client) => void this.#exchange(client),
-          upgrade: (asked) => void tunnel(this.#services, this.#upgrades, asked),
+          upgrade: (asked) => void tunnel(this.#services, asked),
           refused: (refusal) => recordRefusal(this.#services, refusal),
           failed: (failure) => this.#connectionFailed(failure),
         }),
@@ -134,7 +145,11 @@ export class Gateway {
       savingBytes: () => this.#ledger.savingBytes(),
       orphans: () => this.#orphans.report,
       notReady: () =>
-        this.#draining ? 'shutting down' : this.#health.healthy ? null : 'the upstream is unhealthy',
+        this.#draining
+          ? 'shutting down'
+          : this.#services.upstreams.healthy
+            ? null
+            : 'the upstream is unhealthy',
     });
   }
 
@@ -159,7 +174,7 @@ export class Gateway {
     const { listen, admin } = this.addresses;
     const version = this.#version;
     this.#log.info({ listen: listen.map(writeAddress), admin: writeAddress(admin), version }, 'serving');
-    this.#health.start();
+    this.#checks.start();
     this.#orphans.start();
     this.#warnOfCertificates();
   }
@@ -182,12 +197,12 @@ export class Gateway {
       ...(isDeepStrictEqual(config.admin, before.admin) ? [] : ['admin']),
     ];
     const letGo = this.#letGo;
-    const samePassthrough = isDeepStrictEqual(passthroughOptions(config), passthroughOptions(before));
-    if (!samePassthrough) this.#passthrough = this.#newPassthrough(config);
+    this.#checks.stop();
+    this.#servers = this.#serversOf(config, this.#servers);
     // what is known of tokens is worth keeping: a reload must not send every client's token to Keystone at once
     const sameCloud = isDeepStrictEqual(config.identity, before.identity);
     if (!sameCloud) this.#cloud = this.#newCloud(config);
-    this.#hold = holdBoth(this.#passthrough, this.#cloud);
+    this.#hold = holdAll([...this.#servers.map(({ pool }) => pool), this.#cloud]);
     this.#letGo = this.#hold();
     this.#orphans.stop();
     ({ services: this.#services, orphans: this.#orphans } = this.#assemble({
@@ -196,19 +211,13 @@ export class Gateway {
       admin: before.admin,
     }));
     this.#orphans.start();
-    this.#upgrades = this.#upgradesTo(config);
     this.#overload.reconfigure(config);
+    this.#checks = new HealthChecks(this.#services.upstreams.members, config.upstream.health);
+    this.#checks.start();
     for (const [i, listener] of this.#listeners.entries()) {
       const listens = listen[i];
       if (listens !== undefined) listener.reconfigure(config, listens);
       listener.takeUpgrades(takesUpgrades(config));
-    }
-    if (!samePassthrough || !isDeepStrictEqual(config.upstream.health, before.upstream.health)) {
-      this.#health.stop();
-      // the same server is as well as it was: a reload alone makes nobody unready
-      const known = upstreamOf(config).href === upstreamOf(before).href && this.#health.healthy;
-      this.#health = new Health(this.#services.passthrough, config, this.#log, known);
-      this.#health.start();
     }
     letGo();
     this.#warnOfCertificates();
@@ -322,7 +331,7 @@ export class Gateway {
   }
 
   async #release(): Promise<void> {
-    this.#health.stop();
+    this.#checks.stop();
     this.#orphans.stop();
     this.#resolution.stop();
     this.#importWatches.stop();
@@ -351,26 +360,52 @@ export class Gateway {
     }
   }
 
-  #newPassthrough(config: Config): Shared<Passthrough> {
-    return this.#opened(new Passthrough(passthroughOptions(config)));
+  /** A server that was there before is the same one: as well as it was, with what it has under way and its connections. */
+  #serversOf({ upstream }: Config, before: readonly OpenServer[]): readonly OpenServer[] {
+    const { connectTimeoutMs, responseTimeoutMs, idleTimeoutMs, health } = upstream;
+    return upstream.servers.map((origin) => {
+      const known = before.find(({ server }) => server.origin.href === origin.href);
+      const options = { origin, connectTimeoutMs, responseTimeoutMs, idleTimeoutMs };
+      const server = known?.server ?? this.#newServer(origin, health.intervalMs > 0);
+      if (known !== undefined && isDeepStrictEqual(known.options, options)) return known;
+      const pool = this.#opened(new ConnectionPool(options, () => this.#metrics.retry('stale')));
+      return { server, options, pool };
+    });
+  }
+
+  #newServer(origin: URL, watched: boolean): UpstreamServer {
+    this.#metrics.serverKnown(origin.host);
+    return new UpstreamServer(origin, watched, (change) => {
+      const good = change === 'healthy' || change === 'returned';
+      this.#log[good ? 'info' : 'warn']({ upstream: origin.host }, `upstream ${change}`);
+      if (change === 'ejected') this.#metrics.ejection(origin.host);
+    });
   }
 
   #newCloud({ identity }: Config): Shared<Cloud> {
     return this.#opened(new Cloud(identity, (outcome) => this.#metrics.identityCheck(outcome)));
   }
 
-  #opened<T extends Passthrough | Cloud>(opened: T): Shared<T> {
+  #opened<T extends ConnectionPool | Cloud>(opened: T): Shared<T> {
     this.#open.add(opened);
     return new Shared(opened, async () => {
-      await opened.close().catch(() => {});
+      await Promise.resolve(opened.close()).catch(() => {});
       this.#open.delete(opened);
     });
   }
 
   #assemble(config: Config): { services: Services; orphans: Orphans } {
-    const passthrough = this.#passthrough.value;
+    const { ejectAfter, ejectMs } = config.upstream.health;
+    const upstreams = new Upstreams(
+      this.#servers.map(({ server, pool }) => ({ server, pool: pool.value })),
+      {
+        ejection: { ejectAfter, ejectMs },
+        staged: this.#staged,
+        retried: (reason) => this.#metrics.retry(reason),
+      },
+    );
     const ask = (target: string, { headers }: Caller) =>
-      passthrough.fetch('GET', target, questionHeaders(headers, config.api.sizeHeader), askTimeoutMs);
+      upstreams.fetch('GET', target, questionHeaders(headers, config.api.sizeHeader), askTimeoutMs);
     const readings =
       config.quota.usage.source === 'none'
         ? null
@@ -378,7 +413,7 @@ export class Gateway {
             this.#metrics.usageReading(outcome),
           );
     const { identity, account } = this.#cloud.value;
-    const operator = account === null ? null : operatorOf(account, upstreamOf(config).host);
+    const operator = account === null ? null : operatorOf(account, upstreams.host);
     const lookup = new ImageLookup(config.api.status, ask, operator, this.#hold);
     const payers = new Payers(lookup, {
       limitsStored: readings !== null && limitsStored(config.quota),
@@ -410,7 +445,7 @@ export class Gateway {
       lane: new StreamLane(),
       overload: this.#overload,
       registry: this.#registry,
-      passthrough,
+      upstreams,
       lookup,
       operator,
       knownImages: this.#knownImages,
@@ -433,23 +468,13 @@ export class Gateway {
         : new GlanceUsageLimits(ask);
     return new RememberedLimits(limits, ttlMs, () => performance.now());
   }
-
-  #upgradesTo(config: Config): Upgrades {
-    const { responseTimeoutMs } = config.upstream;
-    return new Upgrades({ origin: upstreamOf(config), responseTimeoutMs });
-  }
 }
 
 const takesUpgrades = ({ api }: Config): boolean => api.routes.some(({ upgrade }) => upgrade === true);
 
-function passthroughOptions(config: Config): PassthroughOptions {
-  const { connectTimeoutMs, responseTimeoutMs, idleTimeoutMs } = config.upstream;
-  return { origin: upstreamOf(config), connectTimeoutMs, responseTimeoutMs, idleTimeoutMs };
-}
-
-function holdBoth(passthrough: Shared<Passthrough>, cloud: Shared<Cloud>): () => () => void {
+function holdAll(shared: readonly Pick<Shared<unknown>, 'hold'>[]): () => () => void {
   return () => {
-    const held = [passthrough.hold(), cloud.hold()];
+    const held = shared.map((each) => each.hold());
     return () => {
       for (const letGo of held) letGo();
     };

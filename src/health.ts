@@ -1,59 +1,73 @@
 import type { Config } from './config/config.ts';
-import type { Passthrough } from './http/passthrough.ts';
-import type { Log } from './log.ts';
+import { readWhole } from './http/ask.ts';
+import type { ConnectionPool } from './http/connection-pool.ts';
+import type { UpstreamServer } from './upstream-server.ts';
 
-/** Asks the upstream from time to time whether it is well. Judges readiness only: requests are sent on all the same. */
-export class Health {
-  readonly #passthrough: Passthrough;
-  readonly #options: Config['upstream']['health'];
-  readonly #host: string;
-  readonly #log: Log;
-  #healthy: boolean;
-  #streak = 0;
-  #timer: NodeJS.Timeout | undefined;
-  #stopped = false;
+type CheckOptions = Config['upstream']['health'];
 
-  /** @param healthy what is known before the first look. */
-  constructor(passthrough: Passthrough, config: Config, log: Log, healthy = false) {
-    this.#passthrough = passthrough;
-    this.#options = config.upstream.health;
-    this.#host = config.upstream.servers[0]?.host ?? '';
-    this.#log = log;
-    // unwatched counts as healthy: nobody said otherwise
-    this.#healthy = healthy || this.#options.intervalMs === 0;
+/** Asks each server from time to time whether it is well. */
+export class HealthChecks {
+  readonly #checks: readonly ServerCheck[];
+
+  constructor(
+    servers: readonly { readonly server: UpstreamServer; readonly pool: ConnectionPool }[],
+    options: CheckOptions,
+  ) {
+    this.#checks = servers.map(({ server, pool }) => new ServerCheck(server, pool, options));
   }
 
-  get healthy(): boolean {
-    return this.#healthy;
-  }
-
-  /** Looks now, then every interval until stopped. If the first look finds it well, that is enough. */
+  /** Looks now, then every interval until stopped. */
   start(): void {
-    if (this.#options.intervalMs > 0) void this.#look(1);
+    for (const check of this.#checks) check.start();
   }
 
   stop(): void {
-    this.#stopped = true;
+    for (const check of this.#checks) check.stop();
+  }
+}
+
+class ServerCheck {
+  readonly #server: UpstreamServer;
+  readonly #pool: ConnectionPool;
+  readonly #options: CheckOptions;
+  readonly #stop = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(server: UpstreamServer, pool: ConnectionPool, options: CheckOptions) {
+    this.#server = server;
+    this.#pool = pool;
+    this.#options = options;
+  }
+
+  start(): void {
+    if (this.#options.intervalMs > 0) void this.#look();
+    else this.#server.unwatched();
+  }
+
+  stop(): void {
+    this.#stop.abort();
     clearTimeout(this.#timer);
   }
 
-  async #look(healthyAfter: number): Promise<void> {
-    const { path, timeoutMs, intervalMs, unhealthyAfter } = this.#options;
-    const well = await this.#passthrough.fetch('GET', path, ['Host', this.#host], timeoutMs).then(
+  async #look(): Promise<void> {
+    const well = await this.#isWell();
+    if (this.#stop.signal.aborted) return;
+    this.#server.checked(well, this.#options);
+    this.#timer = setTimeout(() => void this.#look(), this.#options.intervalMs);
+    this.#timer.unref();
+  }
+
+  async #isWell(): Promise<boolean> {
+    const { path, timeoutMs } = this.#options;
+    const headers = ['Host', this.#server.host];
+    const attempt = await this.#pool.send(
+      { method: 'GET', target: path, headers, body: null },
+      AbortSignal.any([this.#stop.signal, AbortSignal.timeout(timeoutMs)]),
+    );
+    if ('error' in attempt) return false;
+    return await readWhole(attempt.answer).then(
       ({ status }) => status >= 200 && status < 300,
       () => false,
     );
-    if (this.#stopped) return;
-    this.#streak = well === this.#healthy ? 0 : this.#streak + 1;
-    if (this.#streak >= (well ? healthyAfter : unhealthyAfter)) {
-      this.#healthy = well;
-      this.#streak = 0;
-      this.#log[well ? 'info' : 'warn'](
-        { upstream: this.#host },
-        well ? 'upstream healthy' : 'upstream unhealthy',
-      );
-    }
-    this.#timer = setTimeout(() => void this.#look(this.#options.healthyAfter), intervalMs);
-    this.#timer.unref();
   }
 }

@@ -6,7 +6,6 @@ import { GatewayError } from './core/errors.ts';
 import { copiesAdded } from './core/import-copies.ts';
 import type { ImportRequest } from './core/import-request.ts';
 import type { Owner } from './core/owner.ts';
-import { upstreamOf } from './forward.ts';
 import { type Fetched, parsedJson } from './http/ask.ts';
 import type { ImageAccess } from './image-access.ts';
 import type { ImageLookup } from './image-lookup.ts';
@@ -36,7 +35,8 @@ export interface ImportCall {
 /** What an import may add, set aside. Whoever holds it says what became of the call. */
 export interface MeteredImport {
   /** The API took the call, or nobody knows: its image is watched until the import has ended. */
-  began(): void;
+  /** @param upstream `HOST:PORT` of the server that the call went to; null where none was tried. */
+  began(upstream: string | null): void;
   /** The API refused the call. */
   refused(): Promise<void>;
 }
@@ -79,13 +79,13 @@ export class Imports {
         ? null
         : (await this.#admission.admit(config, { id, owner, declaredBytes: bytes, caller })).reservation;
     return {
-      began: () => {
+      began: (upstream) => {
         this.#knownImages.add(owner.project, call.image, 0);
         this.#watches.begin({
           id,
           call,
           reservation,
-          upstream: upstreamOf(config).host,
+          upstream,
           lookup: this.#lookup,
           holdMs: config.upload.unknownHoldMs,
           // while the API brings in data nobody changes the record
@@ -124,7 +124,7 @@ interface Watched {
   readonly call: ImportCall;
   /** Null where the import adds nothing that could be set aside. */
   readonly reservation: Reservation | null;
-  readonly upstream: string;
+  readonly upstream: string | null;
   readonly lookup: ImageLookup;
   /** Given up after this long without a word of the API about the image; 0 = never. */
   readonly holdMs: number;
@@ -155,8 +155,9 @@ export class ImportWatches {
       const { image, owner, client } = call;
       return {
         id,
-        start: { image, owner, lane: 'import', declaredBytes: reservedBytes, client, upstream },
+        start: { image, owner, lane: 'import', declaredBytes: reservedBytes, client },
         startedAt,
+        upstream,
         progress: { receivedBytes: 0, sentBytes: 0 },
         reservedBytes,
         ending: null,

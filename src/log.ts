@@ -31,6 +31,7 @@ export function logAccess(log: Log, record: AccessRecord, durationMs: number): v
       ...(project !== null && { project }),
       status: record.status,
       ...(record.error !== null && { error: record.error }),
+      ...(record.upstream !== null && { upstream: record.upstream }),
       ...(upload !== null && { upload, lane: record.lane, ending: record.ending }),
       received_bytes: record.receivedBytes,
       sent_bytes: record.sentBytes,

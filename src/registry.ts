@@ -11,7 +11,6 @@ export interface UploadStart {
   readonly lane: string;
   readonly declaredBytes: number | null;
   readonly client: string;
-  readonly upstream: string;
 }
 
 /** One upload under way. Whoever began it ends it, in a `finally`. */
@@ -23,6 +22,8 @@ export class Upload implements UploadRow {
   readonly progress: Progress = { receivedBytes: 0, sentBytes: 0 };
   /** Set aside in the ledger now. */
   reservedBytes = 0;
+  /** Where it goes; null while no server was tried. */
+  server: URL | null = null;
   /** Asks the API whether the image is still there, and ends the upload if it is not. Never throws. */
   look: () => Promise<void> = async () => {};
   /** Resolves when the upload is over: the upstream connection gone and the bytes settled. */
@@ -42,6 +43,10 @@ export class Upload implements UploadRow {
       onEnd();
       resolve();
     };
+  }
+
+  get upstream(): string | null {
+    return this.server?.host ?? null;
   }
 
   /** Aborted with a GatewayError as its reason. */
@@ -118,6 +123,12 @@ export class Registry {
 
   list(): Upload[] {
     return [...this.#uploads.values()];
+  }
+
+  /** The origin of the server that an upload of the image is on its way to; null where there is none. */
+  serverOf(image: string): string | null {
+    const upload = this.list().find(({ start, server }) => start.image === image && server !== null);
+    return upload?.server?.origin ?? null;
   }
 
   /** Aborts every upload of the image; resolves when all of them are over. */

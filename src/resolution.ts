@@ -50,6 +50,7 @@ export class Resolution {
       id: upload.id,
       start: upload.start,
       startedAt: upload.startedAt,
+      upstream: upload.upstream,
       progress: upload.progress,
       reservedBytes: reservation.bytes,
       ending: 'unknown',

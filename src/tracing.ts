@@ -72,8 +72,8 @@ export class RequestTrace {
   }
 
   /** Begins the span of the call upstream that this request is about. */
-  call(method: string, operation: Operation, origin: URL, headers: RawHeaders): UpstreamCall {
-    return new UpstreamCall(this.#context, { method, operation, origin, headers });
+  call(method: string, operation: Operation, headers: RawHeaders): UpstreamCall {
+    return new UpstreamCall(this.#context, { method, operation, headers });
   }
 
   /** Ends the span with what the log says of the request, and no more. */
@@ -91,7 +91,6 @@ export class RequestTrace {
 interface CallOptions {
   readonly method: string;
   readonly operation: Operation;
-  readonly origin: URL;
   readonly headers: RawHeaders;
 }
 
@@ -100,19 +99,25 @@ export class UpstreamCall {
   /** What goes upstream: the request's headers with this span as the parent; as they were without an SDK. */
   readonly headers: RawHeaders;
   readonly #span: Span;
+  readonly #operation: Operation;
 
-  constructor(parent: Context, { method, operation, origin, headers }: CallOptions) {
+  constructor(parent: Context, { method, operation, headers }: CallOptions) {
+    this.#operation = operation;
     this.#span = trace
       .getTracer(tracerName)
       .startSpan(`${method} ${operation.route}`, { kind: SpanKind.CLIENT }, parent);
     this.headers = propagatedFrom(trace.setSpan(parent, this.#span), headers);
     if (!this.#span.isRecording()) return;
-    const path = pathOf(operation);
+    this.#span.setAttributes({ 'http.request.method': method, 'url.template': operation.route });
+  }
+
+  /** The server that is tried next; the last one is what the span says. */
+  sentTo(origin: URL): void {
+    if (!this.#span.isRecording()) return;
+    const path = pathOf(this.#operation);
     this.#span.setAttributes({
-      'http.request.method': method,
       'server.address': origin.hostname.replace(/^\[|\]$/g, ''),
       'server.port': Number(origin.port || (origin.protocol === 'https:' ? 443 : 80)),
-      'url.template': operation.route,
       ...(path !== null && { 'url.full': `${origin.origin}${path}` }),
     });
   }

@@ -1,7 +1,7 @@
 import { type AccessRecord, newRecord } from './access.ts';
 import { GatewayError } from './core/errors.ts';
 import { forwarded } from './core/forwarded.ts';
-import { checkHeaders, joinedHeader, type RawHeaders, requestHeaders } from './core/headers.ts';
+import { checkHeaders, joinedHeader, requestHeaders } from './core/headers.ts';
 import { hopFields } from './core/hop-fields.ts';
 import { classify } from './core/operation.ts';
 import { traceContext } from './core/trace-context.ts';
@@ -9,13 +9,15 @@ import { hasPassed } from './core/via.ts';
 import { conclude, requestIdFields, type Services } from './exchange.ts';
 import { asGatewayError } from './forward.ts';
 import { schemeOf } from './http/client.ts';
-import { refuseRaw, type UpgradeRequest, type Upgrades } from './http/upgrade.ts';
+import { neverArrived } from './http/connection-pool.ts';
+import { passUpgrade, refuseRaw, type UpgradeRequest } from './http/upgrade.ts';
+import type { ServerUse } from './upstream-server.ts';
 
 /**
  * The life of a request for another protocol: classify, then let it through or refuse it. One answer and one line of
  * the log, which is written when the connection is closed. Makes no spans. Never throws.
  */
-export async function tunnel(services: Services, upgrades: Upgrades, asked: UpgradeRequest): Promise<void> {
+export async function tunnel(services: Services, asked: UpgradeRequest): Promise<void> {
   const beganMs = performance.now();
   const record = newRecord(asked.requestId, asked.request.method ?? '');
   const refuse = (error: GatewayError): void => {
@@ -25,14 +27,32 @@ export async function tunnel(services: Services, upgrades: Upgrades, asked: Upgr
     record.status = error.status;
     record.answeredBytes = answeredBytes;
   };
+  let use: ServerUse | null = null;
   try {
     const { target, headers } = classifyUpgrade(services, asked, record);
-    const answerFields = (answered: RawHeaders): RawHeaders => requestIdFields(answered, record);
-    const status = await upgrades.pass(asked, target, headers, { refuse, answerFields });
+    const chosen = services.upstreams.useOne();
+    use = chosen;
+    record.upstream = chosen.server.host;
+    const status = await passUpgrade(
+      asked,
+      { origin: chosen.server.origin, responseTimeoutMs: services.config.upstream.responseTimeoutMs },
+      { target, headers },
+      {
+        refuse: (error) => {
+          if (neverArrived.has(error.code) || error.code === 'upstream-lost') chosen.failed();
+          refuse(error);
+        },
+        answerFields: (answered) => {
+          chosen.answered();
+          return requestIdFields(answered, record);
+        },
+      },
+    );
     record.status = status ?? record.status;
   } catch (thrown) {
     refuse(asGatewayError(thrown));
   } finally {
+    use?.end();
     conclude(services, record, performance.now() - beganMs);
   }
 }

@@ -3,14 +3,14 @@ import { GatewayError } from './core/errors.ts';
 import type { Profile } from './core/profile.ts';
 import { questionHeaders } from './core/question-headers.ts';
 import type { Fetched } from './http/ask.ts';
-import type { Passthrough } from './http/passthrough.ts';
 import type { Identified } from './identity/identity.ts';
 import { tokenRestricted } from './payer.ts';
+import type { Upstreams } from './upstreams.ts';
 import type { Caller } from './usage/usage.ts';
 
 export interface Preflight {
   readonly config: Config;
-  readonly passthrough: Passthrough;
+  readonly upstreams: Upstreams;
   readonly image: string;
   readonly who: Identified;
   readonly caller: Caller;
@@ -26,7 +26,7 @@ export interface Preflight {
  */
 export async function preflightUpload({
   config,
-  passthrough,
+  upstreams,
   image,
   who,
   caller,
@@ -38,13 +38,8 @@ export async function preflightUpload({
   const { method, path, success } = api.preflight;
   const target = path.replace('{image}', () => image);
   const headers = questionHeaders(caller.headers, api.sizeHeader);
-  const ask = () => passthrough.fetch(method, target, headers, upload.preflightTimeoutMs);
-  // a kept connection may have been closed at this very moment: nothing is lost by asking again (RFC 9110 §9.2.2)
-  const answer = await ask()
-    .catch((error: unknown) => {
-      if (error instanceof GatewayError && error.code === 'upstream-lost') return ask();
-      throw error;
-    })
+  const answer = await upstreams
+    .fetch(method, target, headers, upload.preflightTimeoutMs)
     .catch((error: unknown) => {
       throw error instanceof GatewayError ? asEnding(error) : error;
     });

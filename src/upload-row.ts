@@ -6,6 +6,8 @@ export interface UploadRow {
   readonly id: string;
   readonly start: UploadStart;
   readonly startedAt: Date;
+  /** `HOST:PORT` of the server; null while none was tried. */
+  readonly upstream: string | null;
   readonly progress: Readonly<Progress>;
   /** Set aside in the ledger now. */
   readonly reservedBytes: number;

@@ -51,7 +51,8 @@ const ours = (trusted: Networks): void => {
 const spans = (): void => {
   const traced = new RequestTrace({ headers, method: 'PUT', httpVersion: '1.1', scheme: 'http' });
   traced.within(() => {
-    const call = traced.call('PUT', operation, origin, traced.propagated(headers));
+    const call = traced.call('PUT', operation, traced.propagated(headers));
+    call.sentTo(origin);
     call.answered(204);
     call.end();
   });

@@ -10,6 +10,8 @@ import { type BoundName, boundNames } from '../overload.ts';
 /** How often the delay of the event loop is looked at; what Node measures has this much in it. */
 const delayResolutionMs = 10;
 
+import type { UpstreamServer } from '../upstream-server.ts';
+
 /** What the gauges show at the moment they are asked. */
 export interface Gauges {
   savingBytes(): number;
@@ -22,7 +24,8 @@ export interface Gauges {
   mostConnections(): number;
   mostUploads(): number;
   mostBufferedBytes(): number;
-  upstreamHealthy(): boolean;
+  /** Of the configuration in force. */
+  servers(): readonly Pick<UpstreamServer, 'host' | 'healthy' | 'underWay'>[];
   orphans(): number;
   certificates(): readonly ShownCertificate[];
 }
@@ -44,6 +47,8 @@ export class Metrics {
   readonly #usageReadings: Counter<'outcome'>;
   readonly #identityChecks: Counter<'outcome'>;
   readonly #overloadRefusals: Counter<'bound'>;
+  readonly #ejections: Counter<'server'>;
+  readonly #retries: Counter<'reason'>;
   readonly #failedConnections: Counter<'stage' | 'reason'>;
   readonly #reloadSuccess: Gauge;
 
@@ -82,9 +87,50 @@ export class Metrics {
     gauge('sluice_max_buffered_bytes', 'The bound max_buffered in force; 0 = none.', () =>
       gauges.mostBufferedBytes(),
     );
-    gauge('sluice_upstream_healthy', '1 while the upstream passes its health checks, else 0.', () =>
-      gauges.upstreamHealthy() ? 1 : 0,
+    const byServer = (
+      name: string,
+      help: string,
+      read: (server: ReturnType<Gauges['servers']>[number]) => number,
+    ): Gauge<'server'> =>
+      new Gauge({
+        name,
+        help,
+        labelNames: ['server'],
+        registers,
+        collect() {
+          // those that a reload took away are not shown as they last were
+          this.reset();
+          for (const server of gauges.servers()) this.set({ server: server.host }, read(server));
+        },
+      });
+    byServer(
+      'sluice_upstream_healthy',
+      '1 while the server passes its health checks and is not ejected, else 0.',
+      ({ healthy }) => (healthy ? 1 : 0),
     );
+    byServer(
+      'sluice_upstream_uploads',
+      'Uploads on their way to the server.',
+      ({ underWay }) => underWay.uploads,
+    );
+    byServer(
+      'sluice_upstream_requests',
+      'Other requests that the server has not answered to the end.',
+      ({ underWay }) => underWay.requests,
+    );
+    this.#ejections = new Counter({
+      name: 'sluice_upstream_ejections_total',
+      help: 'How often a server was taken out of the choice because requests to it came to nothing.',
+      labelNames: ['server'],
+      registers,
+    });
+    this.#retries = new Counter({
+      name: 'sluice_upstream_retries_total',
+      help: 'Requests sent once more: there was no connection, no answer, or the connection had waited too long.',
+      labelNames: ['reason'],
+      registers,
+    });
+    for (const reason of ['nowhere', 'unanswered', 'stale']) this.#retries.inc({ reason }, 0);
     gauge('sluice_orphans', 'Images left in saving without an upload, at the last look.', () =>
       gauges.orphans(),
     );
@@ -224,6 +270,19 @@ export class Metrics {
 
   overloadRefusal(bound: BoundName): void {
     this.#overloadRefusals.inc({ bound });
+  }
+
+  /** @param server `HOST:PORT`. */
+  serverKnown(server: string): void {
+    this.#ejections.inc({ server }, 0);
+  }
+
+  ejection(server: string): void {
+    this.#ejections.inc({ server });
+  }
+
+  retry(reason: 'nowhere' | 'unanswered' | 'stale'): void {
+    this.#retries.inc({ reason });
   }
 
   connectionFailed(stage: EntranceFailure['stage'], reason: EntranceFailure['reason']): void {

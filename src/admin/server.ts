@@ -97,6 +97,7 @@ function uploadView({
   id,
   start,
   startedAt,
+  upstream,
   progress,
   reservedBytes,
   ending,
@@ -112,7 +113,7 @@ function uploadView({
     reserved_bytes: reservedBytes,
     started_at: startedAt.toISOString(),
     client: start.client,
-    upstream: start.upstream,
+    upstream,
     ending,
   };
 }

@@ -80,7 +80,7 @@ export interface Config {
   readonly shutdownGraceMs: number;
   readonly api: Profile;
   readonly upstream: {
-    /** Origins, e.g. `http://127.0.0.1:9292`; exactly one for now. */
+    /** Origins, e.g. `http://127.0.0.1:9292`; at least one, and none twice. */
     readonly servers: readonly URL[];
     readonly serverKind: 'eventlet' | 'uwsgi' | 'generic';
     readonly connectTimeoutMs: number;
@@ -93,6 +93,9 @@ export interface Config {
       readonly timeoutMs: number;
       readonly unhealthyAfter: number;
       readonly healthyAfter: number;
+      /** Requests in a row that came to nothing; 0 = never. */
+      readonly ejectAfter: number;
+      readonly ejectMs: number;
     };
   };
   readonly upload: {

@@ -20,6 +20,7 @@ export const findConflicts = (settings: Settings, left: readonly Path[]): Findin
     ...cloudLimits(settings),
     ...rates(settings),
     ...addresses(settings),
+    ...servers(settings),
     ...balancers(settings),
     ...headers(settings),
   ].filter(
@@ -126,6 +127,20 @@ function* addresses({ listen, admin }: Settings): Generator<Conflict> {
     else if (!('port' in address && address.port === 0)) {
       yield { path, with: [first], message: about(path, `${written} is already that of ${dotted(first)}`) };
     }
+  }
+}
+
+function* servers({ upstream }: Settings): Generator<Conflict> {
+  for (const [index, { href }] of upstream.servers.entries()) {
+    const first = upstream.servers.findIndex((other) => other.href === href);
+    if (first === index) continue;
+    const path = ['upstream', 'servers', index];
+    const firstPath = ['upstream', 'servers', first];
+    yield {
+      path,
+      with: [firstPath],
+      message: about(path, `${new URL(href).origin} is already ${dotted(firstPath)}`),
+    };
   }
 }
 

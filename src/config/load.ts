@@ -291,6 +291,8 @@ function configOf(
         timeoutMs: upstream.health.timeout,
         unhealthyAfter: upstream.health.unhealthy_after,
         healthyAfter: upstream.health.healthy_after,
+        ejectAfter: upstream.health.eject_after,
+        ejectMs: upstream.health.eject_time,
       },
     },
     upload: {

@@ -202,9 +202,9 @@ export const options = mapping({
   upstream: option(
     mapping({
       servers: option(
-        list(origin(), 'server').max(1, { error: 'more than one server is not built yet' }),
+        list(origin(), 'server'),
         ['http://127.0.0.1:9292'],
-        'The servers of the API. Exactly one, over http: more and https are not built yet.',
+        'The servers of the API, each once, over http: https is not built yet.',
       ),
       server_kind: option(
         choice(serverKinds),
@@ -212,7 +212,11 @@ export const options = mapping({
         'What serves the API. Sets the default of `upload.frame_size` and how long an unused connection is kept: ' +
           `${serverKinds.map((kind) => `${kind} ${serverKindDefaults[kind].idleTimeoutMs / 1000}s`).join(', ')}.`,
       ),
-      connect_timeout: option(duration(), 5, 'How long a connection may take to be made; 0 = for ever.'),
+      connect_timeout: option(
+        duration(),
+        5,
+        'How long a connection to one server may take to be made; 0 = for ever.',
+      ),
       response_timeout: option(
         duration(),
         600,
@@ -233,6 +237,17 @@ export const options = mapping({
             'Failures in a row after which a server is unhealthy.',
           ),
           healthy_after: option(count({ min: 1 }), 1, 'Successes in a row after which it is healthy again.'),
+          eject_after: option(
+            count(),
+            3,
+            'Requests in a row without a connection or an answer, each within `eject_time` of the one before, after which ' +
+              'a server is not chosen any more; 0 = never. The only server is never ejected.',
+          ),
+          eject_time: option(
+            duration({ min: 1 }),
+            '10s',
+            'How long an ejected server is not chosen, unless a check finds it well before.',
+          ),
         }),
         {},
         'How the servers are watched.',

@@ -1,5 +1,6 @@
 import type { Dispatcher } from 'undici';
 import { GatewayError } from '../core/errors.ts';
+import type { RawHeaders } from '../core/headers.ts';
 import { MiB } from '../core/units.ts';
 import { checkCoding, checkStatus, upstreamError } from './upstream-error.ts';
 
@@ -41,17 +42,41 @@ export async function ask(dispatcher: Dispatcher, question: Question): Promise<F
       onInfo: (info) => checkStatus(info.statusCode),
       ...(timeoutMs > 0 && { signal: AbortSignal.timeout(timeoutMs) }),
     });
-    const pieces: Buffer[] = [];
-    let bytes = 0;
-    for await (const piece of answer.body as AsyncIterable<Buffer>) {
+    return await readWhole({
+      status: answer.statusCode,
+      headers: rawList(answer.headers),
+      body: answer.body,
+    });
+  } catch (error) {
+    throw upstreamError(error);
+  }
+}
+
+/**
+ * Reads an answer to its end.
+ * @throws GatewayError `upstream-timeout`, `-lost`, `-invalid`.
+ */
+export async function readWhole({
+  status,
+  headers,
+  body,
+}: {
+  readonly status: number;
+  readonly headers: RawHeaders;
+  readonly body: AsyncIterable<Buffer>;
+}): Promise<Fetched> {
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const piece of body) {
       bytes += piece.length;
       if (bytes > mostFetchedBytes)
         throw new GatewayError('upstream-invalid', 'The answer of the API is too long.');
       pieces.push(piece);
     }
-    checkStatus(answer.statusCode);
-    checkCoding(rawList(answer.headers));
-    return { status: answer.statusCode, headers: rawList(answer.headers), body: Buffer.concat(pieces) };
+    checkStatus(status);
+    checkCoding(headers);
+    return { status, headers, body: Buffer.concat(pieces) };
   } catch (error) {
     throw upstreamError(error);
   }

@@ -1,17 +1,18 @@
 import { subscribe } from 'node:diagnostics_channel';
 import { Socket } from 'node:net';
-import { type buildConnector, errors } from 'undici';
 import { AnswerHeads } from '../core/answer-heads.ts';
+import { GatewayError } from '../core/errors.ts';
+import { upstreamError } from './upstream-error.ts';
 
 /**
- * A connection of a pool of undici's that never breaks in a way that looks whole.
+ * A connection of a pool that never breaks in a way that looks whole.
  *
  * Towards the API: undici closes what it gives up, and a request that was cut by an orderly close is one that ended, for
  * servers that do not count its bytes (eventlet). So what fails is reset.
  * From the API: undici takes a reset for the end of an answer that has no framing but the connection's end. So a reset goes
  * by another name here. And what undici's parser cannot judge is judged before it (`AnswerHeads`).
  */
-class PooledSocket extends Socket {
+export class PooledSocket extends Socket {
   #reason: Error | null = null;
   readonly #heads = new AnswerHeads();
 
@@ -57,29 +58,49 @@ function renamed(error: Error): Error {
   return new Error('the API reset the connection', { cause: error });
 }
 
-/** @param timeoutMs for the connection to stand; 0 = as long as the kernel tries. */
-export function pooledConnector(timeoutMs: number): buildConnector.connector {
-  return ({ hostname, port }, callback) => {
+/**
+ * Opens a connection.
+ * @param timeoutMs for the connection to stand; 0 = as long as the kernel tries.
+ * @throws GatewayError `upstream-unreachable`, `upstream-connect-timeout`, or what the signal's reason means.
+ */
+export function openSocket(
+  { hostname, port }: URL,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Promise<PooledSocket> {
+  return new Promise((resolve, reject) => {
     const socket = new PooledSocket();
-    const timer = setTimeout(
-      () => socket.destroy(new errors.ConnectTimeoutError('no connection in time')),
-      // 0 would be at once
-      timeoutMs > 0 ? timeoutMs : longestTimerMs,
-    );
-    const onError = (error: Error): void => {
+    const settle = (): void => {
       clearTimeout(timer);
-      callback(error, null);
+      signal?.removeEventListener('abort', onAbort);
+      socket.off('error', onError);
     };
+    const fail = (error: GatewayError): void => {
+      settle();
+      socket.on('error', () => {});
+      socket.destroy();
+      reject(error);
+    };
+    const onError = (cause: Error): void =>
+      fail(
+        new GatewayError('upstream-unreachable', 'The connection was refused or cannot be made.', { cause }),
+      );
+    const onAbort = (): void => fail(upstreamError(signal?.reason));
+    const timer =
+      timeoutMs > 0
+        ? setTimeout(
+            () => fail(new GatewayError('upstream-connect-timeout', 'No connection in time.')),
+            timeoutMs,
+          )
+        : undefined;
     socket.once('error', onError);
     socket.once('connect', () => {
-      clearTimeout(timer);
-      socket.off('error', onError);
-      callback(null, socket);
+      settle();
+      resolve(socket);
     });
+    signal?.addEventListener('abort', onAbort);
+    if (signal?.aborted) return onAbort();
     const host = hostname.replace(/^\[|\]$/g, '');
     socket.connect({ host, port: Number(port || 80), noDelay: true, keepAlive: true });
-  };
+  });
 }
-
-/** Node counts no further: 24 days. */
-const longestTimerMs = 2 ** 31 - 1;

@@ -31,91 +31,82 @@ export interface UpgradeEvents {
   answerFields(answered: RawHeaders): RawHeaders;
 }
 
-export interface UpgradesOptions {
+export interface UpgradeServer {
   readonly origin: URL;
   /** From the request to the head of the answer; 0 = for ever. */
   readonly responseTimeoutMs: number;
 }
 
-/** Lets another protocol through to the upstream, on the routes that allow it. Uploads never go this way. */
-export class Upgrades {
-  readonly #options: UpgradesOptions;
-
-  constructor(options: UpgradesOptions) {
-    this.#options = options;
-  }
-
-  /**
-   * Resolves with the status of the upstream's answer when the client's connection is closed; null where there was none.
-   * The upstream's connection ends with it.
-   * @param target canonical path and query; @param headers what goes upstream, without those of the hop.
-   */
-  pass(
-    { request, socket, head }: UpgradeRequest,
-    target: string,
-    headers: readonly string[],
-    { refuse, answerFields }: UpgradeEvents,
-  ): Promise<number | null> {
-    const { origin, responseTimeoutMs } = this.#options;
-    request.url = target;
-    const { upgrade } = request.headers;
-    request.headers = { connection: 'Upgrade', ...(upgrade !== undefined && { upgrade }) };
-    for (let i = 0; i < headers.length; i += 2)
-      request.headers[(headers[i] ?? '').toLowerCase()] = headers[i + 1] ?? '';
-    const proxy = httpProxy.createProxyServer({ target: origin.origin, ws: true });
-    return new Promise((resolve) => {
-      let status: number | null = null;
-      socket.once('close', () => resolve(status));
-      // one without a listener is thrown; the listener below has seen to it already
-      proxy.on('error', () => {});
-      proxy.once('proxyReqWs', (sent) => {
-        let timer: NodeJS.Timeout | undefined;
-        if (responseTimeoutMs > 0) {
-          timer = setTimeout(() => {
-            const detail = `The API did not answer within ${responseTimeoutMs / 1000} s.`;
-            sent.destroy(new GatewayError('upstream-timeout', detail));
-          }, responseTimeoutMs);
-        }
-        const onClose = (): void => {
-          sent.destroy(new GatewayError('client-gone', 'The client closed the connection.'));
-        };
-        const answered = (answer: IncomingMessage, code: number): void => {
-          clearTimeout(timer);
-          status = code;
-          answer.headers.via = viaWith(answer.headers.via, answer.httpVersion);
-          const fields = answerFields(answer.rawHeaders);
-          for (let i = 0; i < fields.length; i += 2)
-            answer.headers[(fields[i] ?? '').toLowerCase()] = fields[i + 1] ?? '';
-        };
-        socket.once('close', onClose);
-        sent.once('close', () => clearTimeout(timer));
-        sent.once('error', (error) => {
-          if (status === null) refuse(upstreamError(error));
-          else socket.destroy();
-        });
-        sent.once('upgrade', (answer: IncomingMessage, upstream: Socket) => {
-          answered(answer, 101);
-          socket.off('close', onClose);
-          // half a connection is no use to websocket, and the other half might stay for ever
-          for (const event of ['end', 'close']) {
-            socket.once(event, () => upstream.destroySoon());
-            upstream.once(event, () => socket.destroySoon());
-          }
-        });
-        sent.once('response', (answer: IncomingMessage) => {
-          answered(answer, answer.statusCode ?? 502);
-          // http-proxy writes the head as it is and the body without its frames
-          delete answer.headers['transfer-encoding'];
-          answer.headers.connection = 'close';
-          answer.once('close', () => socket.destroySoon());
-        });
+/**
+ * Lets another protocol through to a server, on the routes that allow it. Uploads never go this way.
+ * Resolves with the status of the server's answer when the client's connection is closed; null where there was none.
+ * The server's connection ends with it.
+ * @param sent.target canonical path and query; @param sent.headers what goes upstream, without those of the hop.
+ */
+export function passUpgrade(
+  { request, socket, head }: UpgradeRequest,
+  { origin, responseTimeoutMs }: UpgradeServer,
+  { target, headers }: { readonly target: string; readonly headers: RawHeaders },
+  { refuse, answerFields }: UpgradeEvents,
+): Promise<number | null> {
+  request.url = target;
+  const { upgrade } = request.headers;
+  request.headers = { connection: 'Upgrade', ...(upgrade !== undefined && { upgrade }) };
+  for (let i = 0; i < headers.length; i += 2)
+    request.headers[(headers[i] ?? '').toLowerCase()] = headers[i + 1] ?? '';
+  const proxy = httpProxy.createProxyServer({ target: origin.origin, ws: true });
+  return new Promise((resolve) => {
+    let status: number | null = null;
+    socket.once('close', () => resolve(status));
+    // one without a listener is thrown; the listener below has seen to it already
+    proxy.on('error', () => {});
+    proxy.once('proxyReqWs', (sent) => {
+      let timer: NodeJS.Timeout | undefined;
+      if (responseTimeoutMs > 0) {
+        timer = setTimeout(() => {
+          const detail = `The API did not answer within ${responseTimeoutMs / 1000} s.`;
+          sent.destroy(new GatewayError('upstream-timeout', detail));
+        }, responseTimeoutMs);
+      }
+      const onClose = (): void => {
+        sent.destroy(new GatewayError('client-gone', 'The client closed the connection.'));
+      };
+      const answered = (answer: IncomingMessage, code: number): void => {
+        clearTimeout(timer);
+        status = code;
+        answer.headers.via = viaWith(answer.headers.via, answer.httpVersion);
+        const fields = answerFields(answer.rawHeaders);
+        for (let i = 0; i < fields.length; i += 2)
+          answer.headers[(fields[i] ?? '').toLowerCase()] = fields[i + 1] ?? '';
+      };
+      socket.once('close', onClose);
+      sent.once('close', () => clearTimeout(timer));
+      sent.once('error', (error) => {
+        if (status === null) refuse(upstreamError(error));
+        else socket.destroy();
       });
-      if (socket.destroyed) {
-        refuse(new GatewayError('client-gone', 'The client closed the connection.'));
-        resolve(null);
-      } else proxy.ws(request, socket, head);
+      sent.once('upgrade', (answer: IncomingMessage, upstream: Socket) => {
+        answered(answer, 101);
+        socket.off('close', onClose);
+        // half a connection is no use to websocket, and the other half might stay for ever
+        for (const event of ['end', 'close']) {
+          socket.once(event, () => upstream.destroySoon());
+          upstream.once(event, () => socket.destroySoon());
+        }
+      });
+      sent.once('response', (answer: IncomingMessage) => {
+        answered(answer, answer.statusCode ?? 502);
+        // http-proxy writes the head as it is and the body without its frames
+        delete answer.headers['transfer-encoding'];
+        answer.headers.connection = 'close';
+        answer.once('close', () => socket.destroySoon());
+      });
     });
-  }
+    if (socket.destroyed) {
+      refuse(new GatewayError('client-gone', 'The client closed the connection.'));
+      resolve(null);
+    } else proxy.ws(request, socket, head);
+  });
 }
 
 /**

@@ -223,15 +223,15 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     ],
     ['upload: { lane: splice }', '1:17: upload.lane: splice is not built yet'],
     [
-      'upstream: { servers: ["http://a", "http://b"] }',
-      '1:22: upstream.servers: more than one server is not built yet',
-    ],
-    [
       'upstream: { servers: ["https://a"] }',
       '1:23: upstream.servers[0]: https to the upstream is not built yet',
     ],
   ],
   'keys that do not go together are refused': [
+    [
+      'upstream: { servers: ["http://a", "http://b", "HTTP://A:80/"] }',
+      '1:47: upstream.servers[2]: http://a is already upstream.servers[0]',
+    ],
     [
       'listen: [{ address: "h:1", proxy_protocol: true }]',
       '1:44: listen[0].proxy_protocol: needs the networks of the balancers in trusted_proxies: nobody else may send a PROXY header',

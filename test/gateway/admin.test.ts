@@ -70,10 +70,12 @@ describe('the admin listener', () => {
       testConfig({ upstream: { servers: [api.url], health: { interval: '20ms', unhealthy_after: 2 } } }),
     );
     await eventually(async () => (await status('/readyz')) === 200, 'ready');
+    const series = `sluice_upstream_healthy{server="${new URL(api.url).host}"}`;
+    assert.equal(await gateway.metric(series), 1);
     await api.stop();
     await eventually(async () => (await status('/readyz')) === 503, 'not ready');
     assert.equal(await status('/healthz'), 200);
-    assert.equal(await gateway.metric('sluice_upstream_healthy'), 0);
+    assert.equal(await gateway.metric(series), 0);
   });
 });
 

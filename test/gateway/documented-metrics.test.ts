@@ -19,7 +19,7 @@ describe('docs/metrics.md', () => {
         mostConnections: zero,
         mostUploads: zero,
         mostBufferedBytes: zero,
-        upstreamHealthy: () => true,
+        servers: () => [],
       },
       'test',
     );

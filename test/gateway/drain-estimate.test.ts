@@ -11,7 +11,6 @@ describe('how long a drain will take', () => {
       lane: 'stream',
       declaredBytes,
       client: '127.0.0.1',
-      upstream: 'x',
     });
   beforeEach(() => {
     registry = new Registry();

@@ -7,7 +7,6 @@ import { z } from 'zod';
 import { Random } from '../fuzz/random.ts';
 import { eventually } from '../support/eventually.ts';
 import type { RawClient } from '../support/raw-client.ts';
-import { codeOf } from '../support/running-gateway.ts';
 import { TestGateway, uploadHead } from '../support/test-gateway.ts';
 
 const MiB = 1024 * 1024;
@@ -125,17 +124,11 @@ describe(`${uploads} mixed uploads side by side, over a pool whose upstream clos
     return hash(bytes);
   }
 
-  async function get(client: RawClient, image: string): Promise<'read' | 'lost'> {
+  async function get(client: RawClient, image: string): Promise<void> {
     await client.request(`GET /v2/images/${image}/file HTTP/1.1`, 'Host: images');
     const { status, body } = await client.response();
-    // a GET may meet a connection that just closes; what it may not is read anything foreign
-    if (status === 502) {
-      assert.equal(codeOf(body), 'upstream-lost');
-      return 'lost';
-    }
     assert.equal(status, 200);
     assert.equal(body.equals(content(image, passedBytes)), true, 'a foreign byte');
-    return 'read';
   }
 
   it('loses none, sends none twice, and lets no foreign byte in', async function () {
@@ -144,13 +137,12 @@ describe(`${uploads} mixed uploads side by side, over a pool whose upstream clos
       const digits = String(i).padStart(12, '0');
       return `60606060-0000-4000-8000-${digits}`;
     });
-    const gets: string[] = [];
     const hashes = await Promise.all(
       images.map(async (image, i) => {
         const client = await sluice.client();
-        for (let count = 0; count < 4; count += 1) gets.push(await get(client, image));
+        for (let count = 0; count < 4; count += 1) await get(client, image);
         const sent = await upload(client, image, i);
-        for (let count = 0; count < 4; count += 1) gets.push(await get(client, image));
+        for (let count = 0; count < 4; count += 1) await get(client, image);
         return sent;
       }),
     );
@@ -160,7 +152,6 @@ describe(`${uploads} mixed uploads side by side, over a pool whose upstream clos
       uploads,
       'each was sent once',
     );
-    assert.equal(gets.filter((each) => each === 'read').length > gets.length / 2, true, 'most were read');
     assert.equal(upstream.closes > uploads, true, `only ${upstream.closes} closes`);
     await eventually(() => assert.equal(sluice.gateway.savingBytes, 0), 'nothing is set aside');
     assert.equal(sluice.gateway.uploadsUnderWay, 0);

@@ -466,7 +466,7 @@ describe('strict HTTP', () => {
       upstream.script = async (connection) => {
         // the others have come by then
         await turns();
-        connection.answer('200 OK');
+        connection.write(answer(['Connection: close', 'Content-Length: 0'], '', 'HTTP/1.1 200 OK'));
       };
       const client = await sluice.client();
       await client.write(get() + ending + wire(`DELETE /v2/images/${image} HTTP/1.1`, []));

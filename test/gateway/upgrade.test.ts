@@ -128,6 +128,31 @@ routes:
     });
   }
 
+  it('goes to several servers in turn, and one that refuses the connection is blamed', async () => {
+    const other = await ScriptedUpstream.start((connection) => connection.answer('200 OK', 'no'));
+    const servers = [upstream, other].map(({ port }) => `http://127.0.0.1:${port}`);
+    sluice.gateway.reload(
+      defaultConfig({
+        api: join(folder, 'api.yaml'),
+        upstream: { servers, health: { interval: 0, eject_after: 1, eject_time: '60s' } },
+        quota: { usage: { source: 'none' } },
+      }),
+    );
+    const upgraded = async (): Promise<number> => {
+      const client = await sluice.client();
+      await client.request(...upgradeTo('/echo'));
+      await client.receive(17);
+      const status = Number(client.unread.subarray(9, 12).toString());
+      client.destroy();
+      return status;
+    };
+    assert.deepEqual([await upgraded(), await upgraded()].toSorted(), [101, 200]);
+    await other.stop();
+    const statuses = [];
+    for (let i = 0; i < 5; i += 1) statuses.push(await upgraded());
+    assert.deepEqual(statuses.toSorted(), [101, 101, 101, 101, 502]);
+  });
+
   it('that got through is one line, of its action and 101, when the connection ends', async () => {
     const client = await sluice.client();
     await client.request(...upgradeTo('/echo'));

@@ -31,7 +31,7 @@ export const uploadsSchema = z.object({
       reserved_bytes: z.number(),
       started_at: z.iso.datetime(),
       client: z.string(),
-      upstream: z.string(),
+      upstream: z.string().nullable(),
       ending: z.literal('unknown').nullable(),
     }),
   ),

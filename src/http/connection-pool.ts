@@ -1,0 +1,215 @@
+import { Client, type Dispatcher } from 'undici';
+import type { ErrorCode, GatewayError } from '../core/errors.ts';
+import type { RawHeaders } from '../core/headers.ts';
+import { KiB } from '../core/units.ts';
+import { rawList } from './ask.ts';
+import type { ClientBody } from './client-body.ts';
+import { openSocket, type PooledSocket } from './pooled-socket.ts';
+import { checkCoding, checkStatus, upstreamError } from './upstream-error.ts';
+
+export interface ConnectionPoolOptions {
+  readonly origin: URL;
+  /** Milliseconds; 0 = as long as the kernel tries. */
+  readonly connectTimeoutMs: number;
+  /** From the last byte of the request to the head of the answer, and between two bytes of the answer; 0 = for ever. */
+  readonly responseTimeoutMs: number;
+  /** How long an unused connection is kept. */
+  readonly idleTimeoutMs: number;
+}
+
+export interface PassedRequest {
+  readonly method: string;
+  readonly target: string;
+  readonly headers: RawHeaders;
+  /** Held whole, on its way, or none. */
+  readonly body: Buffer | ClientBody | null;
+}
+
+/** The head of an answer, and its body on its way. */
+export interface PassedAnswer {
+  readonly status: number;
+  readonly headers: RawHeaders;
+  /** Read to its end or destroyed: only then is its connection free. */
+  readonly body: Dispatcher.ResponseData['body'];
+}
+
+/** What came of sending a request to one server. */
+export type Attempt = { readonly answer: PassedAnswer } | FailedAttempt;
+
+export interface FailedAttempt {
+  readonly error: GatewayError;
+  /**
+   * `nowhere`: there was no connection, and nothing of the request was touched. `unanswered`: the server may have
+   * all of it, and ended the connection without a byte of an answer. `further`: anything else.
+   */
+  readonly reached: 'nowhere' | 'unanswered' | 'further';
+}
+
+/**
+ * Connections to one server of the API, which outlive a request.
+ *
+ * A server may close a connection that waits for use at the very moment when the next request is written. Only a request
+ * that may be sent twice goes out on one that was used before, and is sent once more on a new one if that breaks without an
+ * answer. Any other has a new connection to itself (docs/decisions/0012).
+ */
+export class ConnectionPool {
+  readonly #options: ConnectionPoolOptions;
+  readonly #onStale: () => void;
+  readonly #open = new Set<Connection>();
+  /** The one that was used last is the last. */
+  readonly #idle: Connection[] = [];
+  #closed = false;
+
+  /** @param onStale told when a request was sent again because a connection that had waited broke. */
+  constructor(options: ConnectionPoolOptions, onStale: () => void) {
+    this.#options = options;
+    this.#onStale = onStale;
+  }
+
+  /** Never throws. */
+  async send(request: PassedRequest, signal: AbortSignal | undefined): Promise<Attempt> {
+    const idle = mayRepeat(request) ? this.#idle.pop() : undefined;
+    if (idle !== undefined) {
+      const attempt = await this.#sendOn(idle, request, signal);
+      if (!('error' in attempt) || attempt.reached !== 'unanswered') return attempt;
+      this.#onStale();
+    }
+    const { origin, connectTimeoutMs } = this.#options;
+    let socket: PooledSocket;
+    try {
+      socket = await openSocket(origin, connectTimeoutMs, signal);
+    } catch (thrown) {
+      const error = upstreamError(thrown);
+      return { error, reached: neverArrived.has(error.code) ? 'nowhere' : 'further' };
+    }
+    return await this.#sendOn(this.#newConnection(socket), request, signal);
+  }
+
+  /** Ends idle connections at once and the others with their requests. */
+  close(): void {
+    this.#closed = true;
+    for (const connection of this.#idle.splice(0)) connection.destroy();
+  }
+
+  destroy(): void {
+    this.close();
+    for (const connection of this.#open) connection.destroy();
+  }
+
+  #newConnection(socket: PooledSocket): Connection {
+    const connection = new Connection(socket, this.#options);
+    this.#open.add(connection);
+    socket.once('close', () => {
+      this.#open.delete(connection);
+      const index = this.#idle.indexOf(connection);
+      if (index >= 0) this.#idle.splice(index, 1);
+      connection.destroy();
+    });
+    return connection;
+  }
+
+  async #sendOn(
+    connection: Connection,
+    request: PassedRequest,
+    signal: AbortSignal | undefined,
+  ): Promise<Attempt> {
+    const attempt = await connection.send(request, signal);
+    if ('error' in attempt) connection.destroy();
+    else if (attempt.answer.body.closed) this.#takeBack(connection, request);
+    else attempt.answer.body.once('close', () => this.#takeBack(connection, request));
+    return attempt;
+  }
+
+  #takeBack(connection: Connection, request: PassedRequest): void {
+    // a POST brings a connection and takes none: if each were kept, there would be more and more of them
+    const wanted = mayRepeat(request) || this.#idle.length === 0;
+    if (wanted && connection.free && !this.#closed) this.#idle.push(connection);
+    else connection.destroy();
+  }
+}
+
+/** Codes of errors that say: the server has not heard of the request. */
+export const neverArrived: ReadonlySet<ErrorCode> = new Set([
+  'upstream-unreachable',
+  'upstream-connect-timeout',
+]);
+
+/** RFC 9110 §9.2.1: nothing is changed by asking once more; and what has a body has given it away. */
+export const mayRepeat = ({ method, body }: Pick<PassedRequest, 'method' | 'body'>): boolean =>
+  body === null && (method === 'GET' || method === 'HEAD' || method === 'OPTIONS');
+
+/** One connection, with undici's parser on it, for one request at a time. */
+class Connection {
+  readonly #socket: PooledSocket;
+  readonly #client: Client;
+
+  constructor(socket: PooledSocket, { origin, responseTimeoutMs, idleTimeoutMs }: ConnectionPoolOptions) {
+    this.#socket = socket;
+    let given = false;
+    this.#client = new Client(origin.origin, {
+      pipelining: 1,
+      // it connects anew by itself: here each connection has its own
+      connect: (_, callback) => {
+        if (given) {
+          queueMicrotask(() => callback(new Error('the API closed the connection'), null));
+          return;
+        }
+        given = true;
+        // undici goes on only from an answer that is not there at once
+        queueMicrotask(() => callback(null, socket));
+      },
+      headersTimeout: responseTimeoutMs,
+      bodyTimeout: responseTimeoutMs,
+      keepAliveTimeout: idleTimeoutMs,
+      keepAliveMaxTimeout: idleTimeoutMs,
+      maxHeaderSize: 64 * KiB,
+    });
+  }
+
+  /** True if the next request may be sent on it. */
+  get free(): boolean {
+    const { connected, size } = this.#client.stats;
+    return connected && size === 0 && !this.#socket.destroyed;
+  }
+
+  /** By an orderly close where nothing is under way, else by a reset. */
+  destroy(): void {
+    if (this.free) this.#socket.destroy();
+    void this.#client.destroy();
+  }
+
+  async send(
+    { method, target, headers, body }: PassedRequest,
+    signal: AbortSignal | undefined,
+  ): Promise<Attempt> {
+    const sent = [...headers];
+    const lengthBytes = Buffer.isBuffer(body) ? body.length : (body?.lengthBytes ?? null);
+    if (lengthBytes !== null) sent.push('Content-Length', String(lengthBytes));
+    const readBytes = this.#socket.bytesRead;
+    try {
+      const answer = await this.#client.request({
+        method,
+        path: target,
+        headers: sent,
+        body,
+        ...(signal !== undefined && { signal }),
+        responseHeaders: 'raw',
+        // to undici whatever is below 200 is no answer yet
+        onInfo: (info) => checkStatus(info.statusCode),
+      });
+      const raw = rawList(answer.headers);
+      try {
+        checkStatus(answer.statusCode);
+        checkCoding(raw);
+      } catch (error) {
+        answer.body.on('error', () => {}).destroy();
+        throw error;
+      }
+      return { answer: { status: answer.statusCode, headers: raw, body: answer.body } };
+    } catch (thrown) {
+      const error = upstreamError(thrown);
+      const silent = error.code === 'upstream-lost' && this.#socket.bytesRead === readBytes;
+      return { error, reached: silent ? 'unanswered' : 'further' };
+    }
+  }
+}
