@@ -307,7 +307,7 @@ async function admitAndForward(
         upload.reservedBytes = await admitted.growByChunk();
         return upload.reservedBytes;
       },
-      preflight: () => preflightUpload({ ...services, image, who, caller, imageSeen: looked }),
+      preflight: (signal) => preflightUpload({ ...services, image, who, caller, imageSeen: looked, signal }),
     });
     if (verdict.told instanceof GatewayError) call.failed(verdict.told.code);
     else call.answered(verdict.told.status);

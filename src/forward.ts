@@ -41,7 +41,7 @@ export interface Forwarding {
   readonly reservedBytes: number;
   readonly growByChunk: () => Promise<number>;
   /** Brings the refusal of an API that was asked before; null where there is none. Rejects as `preflightUpload` does. */
-  readonly preflight: () => Promise<Fetched | null>;
+  readonly preflight: (signal: AbortSignal) => Promise<Fetched | null>;
 }
 
 /**
@@ -73,7 +73,7 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
   // RFC 9110 §10.1.1: never for a request without content
   const expects = config.upload.preflight === 'expect' && declaredBytes !== 0;
   try {
-    const refusal = await unlessAborted(upload.signal, forwarding.preflight());
+    const refusal = await unlessAborted(upload.signal, forwarding.preflight(upload.signal));
     if (refusal !== null) {
       return { ending: 'refused', outcome: 'released', storedBytes: 0, told: refusal };
     }

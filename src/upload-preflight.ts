@@ -16,13 +16,15 @@ export interface Preflight {
   readonly caller: Caller;
   /** The API has just shown the image to the caller, as the profile's `status` asks for it. */
   readonly imageSeen: boolean;
+  /** Ends the question. */
+  readonly signal: AbortSignal;
 }
 
 /**
  * Asks the API by the request of its profile, where that is configured, whether it would take the body of an upload.
  * @returns its refusal; null where it would, or need not be asked.
  * @throws GatewayError with an ending: `upstream-unreachable`, `-connect-timeout`, `-timeout`, `-lost`, `-invalid`,
- *   `token-restricted`.
+ *   `token-restricted`; or the signal's reason.
  */
 export async function preflightUpload({
   config,
@@ -31,6 +33,7 @@ export async function preflightUpload({
   who,
   caller,
   imageSeen,
+  signal,
 }: Preflight): Promise<Fetched | null> {
   const { api, upload } = config;
   if (upload.preflight !== 'request' || api.preflight === null) return null;
@@ -39,8 +42,9 @@ export async function preflightUpload({
   const target = path.replace('{image}', () => image);
   const headers = questionHeaders(caller.headers, api.sizeHeader);
   const answer = await upstreams
-    .fetch(method, target, headers, upload.preflightTimeoutMs)
+    .fetch(method, target, headers, upload.preflightTimeoutMs, signal)
     .catch((error: unknown) => {
+      signal.throwIfAborted();
       throw error instanceof GatewayError ? asEnding(error) : error;
     });
   const { status } = answer;

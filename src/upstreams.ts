@@ -115,15 +115,19 @@ export class Upstreams {
   /**
    * A question of the gateway's own, answered whole.
    * @param timeoutMs for all of it; 0 = for ever.
-   * @throws GatewayError of source `upstream`: `upstream-unreachable`, `-connect-timeout`, `-timeout`, `-lost`, `-invalid`.
+   * @param given ends it too.
+   * @throws GatewayError of source `upstream`: `upstream-unreachable`, `-connect-timeout`, `-timeout`, `-lost`, `-invalid`;
+   *   any where `given` has ended it.
    */
   async fetch(
     method: 'GET' | 'HEAD',
     target: string,
     headers: RawHeaders,
     timeoutMs: number,
+    given?: AbortSignal,
   ): Promise<Fetched> {
-    const signal = timeoutMs > 0 ? AbortSignal.timeout(timeoutMs) : undefined;
+    const timeout = timeoutMs > 0 ? AbortSignal.timeout(timeoutMs) : undefined;
+    const signal = given && timeout ? AbortSignal.any([given, timeout]) : (given ?? timeout);
     const request = { method, target, headers, body: null };
     const { answer, use } = await this.send({ kind: 'other' }, request, signal);
     try {

@@ -303,15 +303,16 @@ describe('an upstream that is asked before the body', () => {
       assert.equal(upstream.connections.filter(isQuestion).length, 1);
     });
 
-    it('does not keep a client that leaves', async () => {
+    it('is let go when the client leaves while it is asked', async () => {
       await start(
         asked(() => {}),
         request,
       );
       const client = await sluice.client();
       await client.request(...uploadHead(randomUUID(), fieldOf('known'), 'Expect: 100-continue'));
-      await eventually(() => upstream.connections.some(isQuestion));
+      const question = await eventually(() => upstream.connections.find(isQuestion) ?? null);
       client.reset();
+      assert.equal(await question.closed, 'reset', 'nor the API');
       await overAs('client-gone');
       assert.equal(upstream.connections.some(isUpload), false);
     });
