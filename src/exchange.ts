@@ -309,6 +309,8 @@ async function admitAndForward(
       },
       preflight: (signal) => preflightUpload({ ...services, image, who, caller, imageSeen: looked, signal }),
     });
+    if (operation.action === 'stage' && verdict.outcome !== 'released')
+      services.upstreams.stagedOn(image, upload.server);
     if (verdict.told instanceof GatewayError) call.failed(verdict.told.code);
     else call.answered(verdict.told.status);
   } finally {

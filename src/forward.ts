@@ -122,7 +122,7 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
     };
   } catch (thrown) {
     const error = asGatewayError(thrown);
-    if (error.code === 'upstream-lost') use?.failed();
+    if (error.code === 'upstream-lost') use?.lost();
     return {
       ...afterFailure(error, bodySent()),
       storedBytes: 0,

@@ -41,12 +41,19 @@ export class UpstreamServer {
     if (change !== null) this.#changed(change);
   }
 
-  /** Something goes to it from now on, until the use ends. */
-  use(load: Load, rules: EjectionRules): ServerUse {
+  /**
+   * Something goes to it from now on, until the use ends.
+   * @param spare whether another server is well: asked where this one may be out for the doing of a client.
+   */
+  use(load: Load, rules: EjectionRules, spare: () => boolean): ServerUse {
     this.underWay[load] += 1;
+    const failed = (): void => {
+      if (this.#health.failed(performance.now(), rules)) this.#changed('ejected');
+    };
     return new ServerUse(this, {
-      failed: () => {
-        if (this.#health.failed(performance.now(), rules)) this.#changed('ejected');
+      failed,
+      lost: () => {
+        if (spare()) failed();
       },
       answered: () => {
         if (this.#health.answered()) this.#changed('returned');
@@ -60,6 +67,7 @@ export class UpstreamServer {
 
 interface UseEvents {
   failed(): void;
+  lost(): void;
   answered(): void;
   end(): void;
 }
@@ -75,9 +83,17 @@ export class ServerUse {
     this.#events = events;
   }
 
-  /** No connection, or one that broke before an answer; not by the client's doing. */
+  /** There was no connection. */
   failed(): void {
     this.#events.failed();
+  }
+
+  /**
+   * A connection broke before an answer, and the client did not end it. What it sent may all the same be why (uWSGI hangs up
+   * at a head that is too long), so by that alone the last server that is well is never taken out.
+   */
+  lost(): void {
+    this.#events.lost();
   }
 
   /** The head of an answer came, with whatever status. */

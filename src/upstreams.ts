@@ -81,8 +81,12 @@ export class Upstreams {
         return { error, reached: neverArrived.has(error.code) ? 'nowhere' : 'further' };
       }
     });
-    if (errand.kind === 'stage') this.#options.staged.set(errand.image, use.server.origin.origin);
     return { value, use };
+  }
+
+  /** What is staged of an image lies there, or may: not before the API has taken it, else whoever is refused would say where. */
+  stagedOn(image: string, server: URL | null): void {
+    if (server !== null) this.#options.staged.set(image, server.origin);
   }
 
   /**
@@ -141,7 +145,12 @@ export class Upstreams {
   useOne(): ServerUse {
     const member = this.#next({ kind: 'other' }, 'requests', this.members);
     if (member === null) throw new Error('the configuration names no upstream');
-    return member.server.use('requests', this.#options.ejection);
+    return this.#use(member, 'requests');
+  }
+
+  #use({ server }: Member, load: Load): ServerUse {
+    const others = this.members.filter((member) => member.server !== server);
+    return server.use(load, this.#options.ejection, () => others.some((other) => other.server.healthy));
   }
 
   async #reach<T>(
@@ -152,18 +161,25 @@ export class Upstreams {
   ): Promise<{ readonly value: T; readonly use: ServerUse }> {
     let left = this.members;
     let failed: { readonly error: GatewayError; readonly reached: 'nowhere' | 'unanswered' } | null = null;
+    // a request that no server answers may be one at which each of them hangs up: only an answer of another speaks against them
+    const silent: ServerUse[] = [];
     for (;;) {
       const member = this.#next(errand, load, left);
       if (member === null) throw failed?.error ?? new Error('the configuration names no upstream');
       if (failed !== null) this.#options.retried(failed.reached);
       left = left.filter((each) => each !== member);
-      const use = member.server.use(load, this.#options.ejection);
+      const use = this.#use(member, load);
       const result = await attempt(member);
-      if ('value' in result) return { value: result.value, use };
+      if ('value' in result) {
+        for (const each of silent) each.lost();
+        return { value: result.value, use };
+      }
       use.end();
       const { error, reached } = result;
       if (reached === 'further') throw error;
-      use.failed();
+      if (reached === 'nowhere') use.failed();
+      else if (repeats) silent.push(use);
+      else use.lost();
       if (reached === 'unanswered' && !repeats) throw error;
       failed = { error, reached };
     }

@@ -198,6 +198,19 @@ describe('several upstream servers', () => {
       );
     });
 
+    it('is imported from where it is staged, whoever else has tried to stage it and was refused', async () => {
+      await start({ eject_after: 0 });
+      const [home, away] = [node(0), node(1)];
+      const image = imageOf(home);
+      await home.stop();
+      assert.equal(await stage(image), 204);
+      await home.start();
+      home.answering = (_, response) => response.writeHead(404).end();
+      assert.equal(await stage(image), 404);
+      assert.equal(await importing(image), 201);
+      assert.equal(away.lines.at(-1), `POST /v2/images/${image}/import`);
+    });
+
     it('is imported from where it is staged or not at all, by other methods anywhere, and deleted anywhere', async () => {
       await start({ eject_after: 1, eject_time: '60s' });
       const [home, away] = [node(0), node(1)];
@@ -356,6 +369,24 @@ describe('several upstream servers', () => {
       for (let i = 0; i < 6; i += 1) assert.equal(await ask('GET /v2/images'), 200);
       assert.deepEqual([await healthOf(node(0)), await healthOf(node(1))], [0, 1]);
     });
+  });
+
+  it('at which all of them hang up ejects none: it is the request that is odd', async () => {
+    await start({ eject_after: 1, eject_time: '60s' });
+    for (const each of nodes) each.answering = ({ socket }) => socket.destroy();
+    for (let i = 0; i < 2; i += 1) assert.equal(await ask('GET /v2/images'), 502);
+    assert.deepEqual([await healthOf(node(0)), await healthOf(node(1))], [1, 1]);
+  });
+
+  it('are never all taken out by requests that are answered by a close and may not be sent twice', async () => {
+    await start({ eject_after: 1, eject_time: '60s' });
+    for (const each of nodes) each.answering = ({ socket }) => socket.destroy();
+    for (let i = 0; i < 4; i += 1) {
+      assert.equal(await ask('POST /v2/other', {}), 502);
+      assert.equal((await gateway.put(randomUUID(), 1)).status, 502);
+    }
+    assert.equal((await healthOf(node(0))) + (await healthOf(node(1))), 1);
+    assert.equal((await fetch(`${gateway.adminUrl}/readyz`)).status, 200);
   });
 
   it('are not judged by the status of an answer: 503 ejects nobody', async () => {
