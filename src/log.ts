@@ -1,17 +1,47 @@
+import { once } from 'node:events';
 import { type DestinationStream, type Logger, pino } from 'pino';
 import type { AccessRecord } from './access.ts';
 
 export type Log = Logger;
 
-/** JSON lines, to standard output unless told otherwise. Times are ISO 8601 in UTC. */
-export function createLog(level: string, destination?: DestinationStream): Log {
+/** JSON lines, with times in ISO 8601 and UTC. */
+export function createLog(level: string, destination: DestinationStream): Log {
   const options = {
     level,
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  return destination === undefined ? pino(options) : pino(options, destination);
+  return pino(options, destination);
+}
+
+/** How long the end of the process waits for a reader of its lines that does not read. */
+const longestCloseMs = 1_000;
+
+/** A log to standard output, whose owner closes it. */
+export interface OpenLog {
+  readonly log: Log;
+  /** Resolves when every line is written, or nobody has read them for a second. What is logged from now on is thrown away. */
+  close(): Promise<void>;
+}
+
+/**
+ * Lines are written beside the event loop, so that a slow reader of standard output holds no request up. A process that
+ * ends with some of them on their way would lose them, or write them behind later ones.
+ */
+export function openLog(level: string): OpenLog {
+  const destination = pino.destination({ dest: 1, sync: false });
+  const log = createLog(level, destination);
+  return {
+    log,
+    close: async () => {
+      log.level = 'silent';
+      const bound = new Promise<void>((resolve) => setTimeout(resolve, longestCloseMs));
+      const written = once(destination, 'close');
+      destination.end();
+      await Promise.race([written, bound]);
+    },
+  };
 }
 
 /** The one line of a request. Fields that do not apply are left out. */

@@ -11,7 +11,7 @@ import { demoOptions, demoQuotaBytes, demoText } from './demo/demo.ts';
 import { startImageApi } from './demo/image-api.ts';
 import { Gateway } from './gateway.ts';
 import { type Charge, Lifetime } from './lifetime.ts';
-import { createLog, type Log } from './log.ts';
+import { type Log, type OpenLog, openLog } from './log.ts';
 import { ServiceManager } from './service-manager.ts';
 import { flushSpans } from './tracing.ts';
 
@@ -29,9 +29,9 @@ program
   .action(async ({ config: file }: { config: string }) => {
     const loaded = await check(file);
     if (loaded === null) return fail();
-    const log = createLog(loaded.config.log.level);
-    await run(new Lifetime(process), log, loaded.config, {
-      readConfig: () => readAgain(log, file),
+    const open = openLog(loaded.config.log.level);
+    await run(new Lifetime(process), open, loaded.config, {
+      readConfig: () => readAgain(open.log, file),
       atEnd: async () => {},
     });
   });
@@ -64,9 +64,17 @@ async function check(file: string): Promise<Loaded | null> {
 }
 
 /** Starts, then stays until a signal ends it. Null where it cannot start. */
-async function run(lifetime: Lifetime, log: Log, config: Config, more: Pick<Charge, 'readConfig' | 'atEnd'>) {
+async function run(
+  lifetime: Lifetime,
+  { log, close }: OpenLog,
+  config: Config,
+  more: Pick<Charge, 'readConfig' | 'atEnd'>,
+) {
   const gateway = new Gateway(config, log, version);
-  void lifetime.ended.then(flushSpans).then(() => process.exit(0));
+  void lifetime.ended
+    .then(flushSpans)
+    .then(close)
+    .then(() => process.exit(0));
   try {
     await lifetime.serve({ gateway, log, manager: new ServiceManager(log), ...more });
   } catch (error) {
@@ -107,7 +115,7 @@ async function demo(): Promise<void> {
     return fail();
   }
   const { config } = result;
-  const gateway = await run(lifetime, createLog(config.log.level), config, {
+  const gateway = await run(lifetime, openLog(config.log.level), config, {
     // there is no file: what holds is what is built in
     readConfig: async () => config,
     atEnd: () => api.stop(),

@@ -66,7 +66,10 @@ describe('what the service manager is told', () => {
   const messages = (): string[] => told.filter((message) => message !== 'BARRIER=1');
 
   it('is that it serves, that it reloads and since when, that it serves again, that it stops, in this order', async () => {
-    const manager = new ServiceManager(createLog('silent'), { ...process.env, NOTIFY_SOCKET: socket });
+    const manager = new ServiceManager(createLog('silent', { write: () => {} }), {
+      ...process.env,
+      NOTIFY_SOCKET: socket,
+    });
     manager.ready();
     const askedUsec = process.hrtime.bigint() / 1000n;
     manager.reloading();

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { defaultConfig } from '../../src/config/load.ts';
 import { startImageApi } from '../../src/demo/image-api.ts';
 import { Gateway } from '../../src/gateway.ts';
-import { createLog } from '../../src/log.ts';
+import { openLog } from '../../src/log.ts';
 
 /**
  * The upload that lives: `npm run test:slow-upload`. 20 minutes at 100 KB/s through a gateway with default settings, in both
@@ -29,7 +29,7 @@ const config = defaultConfig({
   admin: { address: '127.0.0.1:0' },
   upstream: { servers: [api.url] },
 });
-const gateway = new Gateway(config, createLog('info'), 'test');
+const gateway = new Gateway(config, openLog('info').log, 'test');
 await gateway.start();
 const port = z.object({ port: z.number() }).parse(gateway.addresses?.listen[0]).port;
 const url = `http://127.0.0.1:${port}`;

@@ -120,7 +120,7 @@ export class RunningGateway {
 
 /** Starts a gateway on free ports. `changes` name the upstream. */
 export async function startGateway(changes: WrittenOptions): Promise<RunningGateway> {
-  const gateway = new Gateway(testConfig(changes), createLog('silent'), 'test');
+  const gateway = new Gateway(testConfig(changes), createLog('silent', { write: () => {} }), 'test');
   await gateway.start();
   return new RunningGateway(gateway);
 }
