@@ -298,6 +298,7 @@ async function admitAndForward(
         noteServer(server, record, spanned);
       },
       declaredBytes,
+      endFollows: framing.kind === 'chunked',
       method,
       target: operation.target,
       headers: call.headers,

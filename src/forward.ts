@@ -6,7 +6,7 @@ import type { Fetched } from './http/ask.ts';
 import type { Client } from './http/client.ts';
 import { probeClient } from './http/client-probe.ts';
 import { type UpstreamAnswer, UpstreamLeg } from './http/upstream.ts';
-import type { Carried, Lane } from './lanes/lane.ts';
+import { inFrames, type Lane } from './lanes/lane.ts';
 import type { Upload } from './registry.ts';
 import { unlessAborted } from './unless-aborted.ts';
 import type { ServerUse, UpstreamServer } from './upstream-server.ts';
@@ -32,6 +32,8 @@ export interface Forwarding {
   /** Told of each server before it is tried. */
   readonly onServer: (server: UpstreamServer) => void;
   readonly declaredBytes: number | null;
+  /** As in `Passage`. */
+  readonly endFollows: boolean;
   readonly method: string;
   readonly target: string;
   /** Without framing: that is written here. */
@@ -53,10 +55,9 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
   const { progress } = upload;
   let leg: UpstreamLeg | null = null;
   let use: ServerUse | null = null;
-  let carried: Carried | null = null;
+  // a body of no bytes is whole with its head
   const bodySent = (): boolean =>
-    carried === 'sent' ||
-    (declaredBytes !== null && carried !== null && progress.sentBytes === declaredBytes);
+    progress.endSent || (leg !== null && declaredBytes === 0 && !inFrames(forwarding));
   const stopWatching = abortWhenClientLeaves(client, upload);
   const open = (expectation: readonly string[]): Promise<{ value: UpstreamLeg; use: ServerUse }> =>
     forwarding.upstreams.connect(forwarding.errand, async (server) => {
@@ -65,7 +66,7 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
         origin: server.origin,
         method: forwarding.method,
         target: forwarding.target,
-        headers: [...forwarding.headers, ...framing(declaredBytes), ...expectation, ...keepAlive],
+        headers: [...forwarding.headers, ...framing(forwarding), ...expectation, ...keepAlive],
         connectTimeoutMs: config.upstream.connectTimeoutMs,
         signal: upload.signal,
       });
@@ -92,10 +93,11 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
     }
     // only now: a refusal, or an upstream that is down, has cost the client no byte of its body
     if (client.expectsContinue) client.response.writeContinue();
-    carried = await lane.carry({
+    await lane.carry({
       client: client.request,
       upstream: leg.socket,
       declaredBytes,
+      endFollows: forwarding.endFollows,
       maxBytes: config.upload.maxBytes,
       frameBytes: config.upload.frameBytes,
       chunkBytes: config.upload.chunkBytes,
@@ -176,10 +178,8 @@ function afterFailure(error: GatewayError, bodySent: boolean): { ending: Ending;
   return { ending: upstreamsDoing ? 'unknown' : ending, outcome: 'unknown' };
 }
 
-function framing(declaredBytes: number | null): string[] {
-  return declaredBytes === null
-    ? ['Transfer-Encoding', 'chunked']
-    : ['Content-Length', String(declaredBytes)];
+function framing(body: Pick<Forwarding, 'declaredBytes' | 'endFollows'>): string[] {
+  return inFrames(body) ? ['Transfer-Encoding', 'chunked'] : ['Content-Length', String(body.declaredBytes)];
 }
 
 /** While the lane does not read, nobody else would notice. After the whole body it does not matter any more. */

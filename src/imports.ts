@@ -158,7 +158,7 @@ export class ImportWatches {
         start: { image, owner, lane: 'import', declaredBytes: reservedBytes, client },
         startedAt,
         upstream,
-        progress: { receivedBytes: 0, sentBytes: 0 },
+        progress: { receivedBytes: 0, sentBytes: 0, endSent: false },
         reservedBytes,
         ending: null,
       };

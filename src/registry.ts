@@ -19,7 +19,7 @@ export class Upload implements UploadRow {
   readonly start: UploadStart;
   readonly startedAt: Date;
   readonly ending = null;
-  readonly progress: Progress = { receivedBytes: 0, sentBytes: 0 };
+  readonly progress: Progress = { receivedBytes: 0, sentBytes: 0, endSent: false };
   /** Set aside in the ledger now. */
   reservedBytes = 0;
   /** Where it goes; null while no server was tried. */

@@ -10,6 +10,8 @@ export interface Progress {
   receivedBytes: number;
   /** Written to the upstream's socket. */
   sentBytes: number;
+  /** All of the body and its end are with the upstream's kernel: it may be taken for whole. Set when the lane settles. */
+  endSent: boolean;
 }
 
 /** One body on its way: what a lane needs to carry it, and nothing about whose it is. */
@@ -20,6 +22,11 @@ export interface Passage {
   readonly upstream: Socket;
   /** What the client promised, in bytes, or null when the length is unknown. */
   readonly declaredBytes: number | null;
+  /**
+   * True where the client's framing tells its end after the last byte (chunked), so that the promise may be wrong. The last
+   * byte is then held until the end has come: a body that is longer than promised never looks whole upstream.
+   */
+  readonly endFollows: boolean;
   /** The most the body may have, in bytes; 0 = no limit. */
   readonly maxBytes: number;
   /** Largest frame of a body of unknown length, in bytes. */
@@ -69,3 +76,10 @@ export interface Lane {
   readonly name: 'stream' | 'splice';
   carry(passage: Passage): Promise<Carried>;
 }
+
+/** An empty body whose end is still to be told would be whole with its head, so it goes in frames, of which there are none. */
+export const inFrames = ({
+  declaredBytes,
+  endFollows,
+}: Pick<Passage, 'declaredBytes' | 'endFollows'>): boolean =>
+  declaredBytes === null || (declaredBytes === 0 && endFollows);

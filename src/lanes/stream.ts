@@ -6,7 +6,7 @@ import { timeFor } from '../core/time-limit.ts';
 import { KiB } from '../core/units.ts';
 import { Waits } from '../core/waits.ts';
 import { Deadline } from './deadline.ts';
-import type { Carried, Lane, Passage } from './lane.ts';
+import { type Carried, inFrames, type Lane, type Passage } from './lane.ts';
 
 /** Held at most for a body of known length, which needs no filling of frames: a few reads. */
 const lengthHoldBytes = 256 * KiB;
@@ -39,6 +39,8 @@ class Carriage {
   #settled = false;
 
   #allowedBytes: number;
+  /** Sent on without going through the cutter. */
+  #besideBytes = 0;
   #asking = false;
   #paused = false;
   #clientEnded = false;
@@ -78,7 +80,7 @@ class Carriage {
     this.#passage = passage;
     this.#allowedBytes = passage.allowedBytes;
     this.#rate = passage.leastRate === null ? null : new RateWatch(passage.leastRate, this.#beganMs);
-    if (passage.declaredBytes === null) {
+    if (inFrames(passage)) {
       this.#cutter = new FrameCutter(passage.frameBytes);
       // a quarter of a frame may gather while the one before it drains: enough to keep the upstream busy
       this.#holdBytes = passage.frameBytes + Math.max(passage.frameBytes / 4, blockBytes);
@@ -127,7 +129,14 @@ class Carriage {
       );
     }
     // the usual case of a fast upstream: straight through, without a copy
-    if (declaredBytes !== null && this.#ready && this.#cutter.heldBytes === 0 && piece.length <= blockBytes) {
+    if (
+      declaredBytes !== null &&
+      this.#ready &&
+      this.#cutter.heldBytes === 0 &&
+      piece.length <= blockBytes &&
+      progress.receivedBytes <= this.#mayBeSentBytes()
+    ) {
+      this.#besideBytes += piece.length;
       return this.#write({ parts: [piece], bodyBytes: piece.length });
     }
     if (declaredBytes === null && this.#cutter.heldBytes === 0) this.#startFilling();
@@ -249,7 +258,7 @@ class Carriage {
     if (this.#settled || !this.#ready || this.#endWritten) return;
     const framesBefore = this.#cutter.heldBytes;
     const write = this.#cutter.take(
-      this.#allowedBytes,
+      this.#mayBeSentBytes() - this.#besideBytes,
       this.#flush || this.#clientEnded || this.#passage.buffered.full,
     );
     if (write !== null) {
@@ -269,6 +278,13 @@ class Carriage {
       if (end !== null) this.#write(end);
       if (!this.#passage.upstream.writableNeedDrain) this.#whenFlushed();
     } else this.#steerClient();
+  }
+
+  /** Of the body in all; the last byte of a promised length only when the client's framing has kept the promise. */
+  #mayBeSentBytes(): number {
+    const { declaredBytes, endFollows } = this.#passage;
+    if (declaredBytes === null || !endFollows || this.#clientEnded) return this.#allowedBytes;
+    return Math.min(this.#allowedBytes, declaredBytes - 1);
   }
 
   /**
@@ -377,7 +393,10 @@ class Carriage {
     if (this.#settled) return false;
     this.#settled = true;
     this.#passage.buffered.add(-this.#countedBytes);
-    const { client, upstream, signal } = this.#passage;
+    const { client, upstream, signal, progress, declaredBytes } = this.#passage;
+    const written = this.#endWritten || (!inFrames(this.#passage) && progress.sentBytes === declaredBytes);
+    // what still waits in the socket is thrown away by the reset that follows
+    progress.endSent = written && upstream.writableLength === 0;
     for (const deadline of [this.#chunkDeadline, this.#rateDeadline, this.#bodyDeadline]) deadline.end();
     clearTimeout(this.#flushTimer);
     signal.removeEventListener('abort', this.#onAbort);

@@ -44,9 +44,6 @@ function bodyFault({ body, whole }: LegalRequest, request: StrictRequest): strin
   const begun = body.subarray(0, got.length).equals(got);
   // JSON that is judged is never sent before it is whole
   if (!request.whole) return begun ? null : 'the upstream got bytes that the client never sent';
-  // chunks with a size beside them go on as the size says, and end with the last byte of that
-  const size = request.fields.get('x-openstack-image-size');
-  if (begun && size !== undefined && Number(size) === got.length) return null;
   if (!whole) return 'the upstream got a whole body where the client sent half of one';
   return sameBody(got, body) ? null : 'the upstream got another body';
 }

@@ -131,6 +131,47 @@ describe('the framing of a body', () => {
         assert.equal(sluice.gateway.savingBytes, 0);
       });
     }
+
+    it('more bytes than declared are refused although the declared ones came first and alone', async () => {
+      const answer = await send(fields, async (client) => {
+        await client.chunk(pattern(declared));
+        await eventually(
+          () => assert.equal(only().bodyBytes, declared - 1),
+          'all but the last byte has gone up',
+        );
+        await client.chunk('x');
+        await client.chunk('');
+      });
+      assert.equal(answer.status, 400);
+      assert.equal(JSON.parse(answer.body.toString()).code, 'size-mismatch');
+      assert.equal(await only().closed, 'reset');
+      assert.equal(only().bodyBytes, declared - 1);
+      assert.equal(sluice.gateway.savingBytes, 0);
+    });
+
+    it('a body said to be empty that is not is refused, and never was whole upstream', async () => {
+      const answer = await send([chunked, 'X-Openstack-Image-Size: 0'], async (client) => {
+        await eventually(() => assert.equal(upstream.connections.length, 1), 'the head has gone up');
+        await client.chunk('x');
+        await client.chunk('');
+      });
+      assert.equal(answer.status, 400);
+      assert.equal(JSON.parse(answer.body.toString()).code, 'size-mismatch');
+      assert.equal(only().header('content-length'), null);
+      assert.equal(await only().closed, 'reset');
+      assert.equal(only().body.length, 0);
+    });
+
+    it('an empty body goes up as one, when its end has come', async () => {
+      const answer = await send([chunked, 'X-Openstack-Image-Size: 0'], async (client) => {
+        await eventually(() => assert.equal(upstream.connections.length, 1), 'the head has gone up');
+        assert.equal(only().body.length, 0);
+        await client.chunk('');
+      });
+      assert.equal(answer.status, 204);
+      assert.equal(only().header('transfer-encoding'), 'chunked');
+      assert.equal(only().body.toString(), '0\r\n\r\n');
+    });
   });
 
   describe('unknown length', () => {

@@ -245,4 +245,31 @@ describe('an upload without progress', () => {
     assert.equal(await carried, 'sent');
     assert.equal(timers(), before);
   });
+
+  for (const [framing, declaredBytes] of [
+    ['known length', 3],
+    ['unknown length', null],
+  ] as const) {
+    it(`may be whole upstream when the kernel has all of it, and not before (${framing})`, async () => {
+      const stop = new AbortController();
+      carriage = await Carriage.begin(declaredBytes, { signal: stop.signal, flushAfterMs: 0 });
+      const carried = carriage.carry();
+      await carriage.send('all');
+      if (declaredBytes === null) await carriage.send('');
+      const { upstream, passage } = carriage;
+      await eventually(() => assert.equal(upstream.writableLength > 0, true), 'its bytes wait');
+      stop.abort(new GatewayError('cancelled', 'x', { ending: 'cancelled' }));
+      assert.ok((await carried) instanceof GatewayError);
+      assert.equal(passage.progress.endSent, false);
+      carriage.end();
+
+      carriage = await Carriage.begin(declaredBytes, { flushAfterMs: 0 });
+      carriage.upstream.open();
+      const other = carriage.carry();
+      await carriage.send('all');
+      if (declaredBytes === null) await carriage.send('');
+      assert.equal(await other, 'sent');
+      assert.equal(carriage.passage.progress.endSent, true);
+    });
+  }
 });
