@@ -33,4 +33,9 @@ export class Farewells {
     tellRaw(socket, error, newRequestId(), () => {});
     socket.resume();
   }
+
+  /** Ends those that are being told now. */
+  destroy(): void {
+    for (const socket of this.#told) socket.destroy();
+  }
 }

@@ -193,6 +193,7 @@ export class Listener {
     this.#entrance.close();
     for (const { socket } of this.#connections.values()) socket.destroy();
     for (const socket of this.#open) socket.destroy();
+    this.#farewells.destroy();
   }
 
   #onConnection(socket: Socket): void {

@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
 import type { WrittenOptions } from '../../src/config/options.ts';
+import { Farewells } from '../../src/http/farewell.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeKeystone } from '../support/fake-keystone.ts';
-import type { RawClient, RawResponse } from '../support/raw-client.ts';
+import { RawClient, type RawResponse } from '../support/raw-client.ts';
 import { codeOf, KiB, testConfig } from '../support/running-gateway.ts';
 import { ScriptedUpstream } from '../support/scripted-upstream.ts';
 import { TestGateway, uploadHead } from '../support/test-gateway.ts';
@@ -196,6 +200,32 @@ describe('a gateway that has as much under way as it may', () => {
         const again = await sluice.client();
         assert.equal((await get(again)).status, 200);
       }, 'a place that is free again is served');
+    });
+
+    it('does not wait for those it is telling when it has to stop at once', async () => {
+      await start({ max_connections: 1 });
+      // another farewell, begun before, that nobody cuts short
+      const server = createServer({ allowHalfOpen: true });
+      await once(server.listen(0, '127.0.0.1'), 'listening');
+      const { port } = z.object({ port: z.number() }).parse(server.address());
+      const accepted = once(server, 'connection');
+      const stranger = await RawClient.connect(port);
+      const [socket] = await accepted;
+      assert.ok(socket instanceof Socket);
+      const ends: string[] = [];
+      const over = once(socket, 'close').then(() => ends.push('farewell'));
+      new Farewells().tell(socket);
+      try {
+        await sluice.client();
+        refused(await (await sluice.client()).response());
+        await sluice.gateway.stopNow();
+        ends.push('stop');
+        await over;
+        assert.deepEqual(ends, ['stop', 'farewell']);
+      } finally {
+        stranger.destroy();
+        server.close();
+      }
     });
   });
 
