@@ -11,9 +11,6 @@ import { type Carried, inFrames, type Lane, type Passage } from './lane.ts';
 /** Held at most for a body of known length, which needs no filling of frames: a few reads. */
 const lengthHoldBytes = 256 * KiB;
 
-/** A client that sends nothing for this share of `flushAfterMs` has fallen silent. */
-const silentShare = 0.05;
-
 /** Moves bytes in JavaScript, through the streams of Node. Works everywhere. */
 export class StreamLane implements Lane {
   readonly name = 'stream';
@@ -78,8 +75,6 @@ class Carriage {
   #flush = false;
   #fillingSinceMs = 0;
   #flushTimer: NodeJS.Timeout | undefined;
-  /** Received when the flush timer was set. */
-  #seenBytes = 0;
 
   constructor(passage: Passage) {
     this.#passage = passage;
@@ -243,11 +238,11 @@ class Carriage {
   readonly #onFlushTimer = (): void => {
     this.#flushTimer = undefined;
     if (this.#cutter.heldBytes === 0) return;
-    const { flushAfterMs, progress } = this.#passage;
-    const leftMs = flushAfterMs - (performance.now() - this.#fillingSinceMs);
-    // a client that has fallen silent fills no frame: what it leaves would only take up memory
-    const silent = progress.receivedBytes === this.#seenBytes;
-    if (leftMs > 0 && !silent) return this.#armFlush(leftMs);
+    const leftMs = this.#passage.flushAfterMs - (performance.now() - this.#fillingSinceMs);
+    if (leftMs > 0) {
+      this.#flushTimer = setTimeout(this.#onFlushTimer, Math.ceil(leftMs));
+      return;
+    }
     this.#flush = true;
     this.#pump();
   };
@@ -256,16 +251,7 @@ class Carriage {
   #startFilling(): void {
     this.#flush = false;
     this.#fillingSinceMs = performance.now();
-    if (this.#flushTimer === undefined) this.#armFlush(this.#passage.flushAfterMs);
-  }
-
-  #armFlush(leftMs: number): void {
-    const { flushAfterMs, progress } = this.#passage;
-    this.#seenBytes = progress.receivedBytes;
-    this.#flushTimer = setTimeout(
-      this.#onFlushTimer,
-      Math.ceil(Math.min(leftMs, flushAfterMs * silentShare)),
-    );
+    this.#flushTimer ??= setTimeout(this.#onFlushTimer, this.#passage.flushAfterMs);
   }
 
   #pump(): void {
