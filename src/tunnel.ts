@@ -8,9 +8,10 @@ import { traceContext } from './core/trace-context.ts';
 import { hasPassed } from './core/via.ts';
 import { conclude, requestIdFields, type Services } from './exchange.ts';
 import { asGatewayError } from './forward.ts';
+import { refuseRaw } from './http/answer.ts';
 import { schemeOf } from './http/client.ts';
 import { neverArrived } from './http/connection-pool.ts';
-import { passUpgrade, refuseRaw, type UpgradeRequest } from './http/upgrade.ts';
+import { passUpgrade, type UpgradeRequest } from './http/upgrade.ts';
 import type { ServerUse } from './upstream-server.ts';
 
 /**
@@ -22,7 +23,7 @@ export async function tunnel(services: Services, asked: UpgradeRequest): Promise
   const record = newRecord(asked.requestId, asked.request.method ?? '');
   const refuse = (error: GatewayError): void => {
     record.error = error.code;
-    const answeredBytes = refuseRaw(asked, error);
+    const answeredBytes = refuseRaw(asked.socket, error, asked.requestId, asked.lingering);
     if (answeredBytes === null) return;
     record.status = error.status;
     record.answeredBytes = answeredBytes;

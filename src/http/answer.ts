@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { GatewayError } from '../core/errors.ts';
 import { responseHeaders } from '../core/headers.ts';
-import type { Client } from './client.ts';
+import type { Client, ClientOptions } from './client.ts';
 
 export interface Answer {
   readonly status: number;
@@ -58,6 +58,28 @@ export function tellRaw(
   const retry = error.retryAfterSeconds === null ? '' : `Retry-After: ${error.retryAfterSeconds}\r\n`;
   socket.end(`${head}${retry}Content-Length: ${bodyBytes}\r\n\r\n${body}`, sent);
   return bodyBytes;
+}
+
+/**
+ * Refuses what comes on a connection that Node has let go of, or never had. What the client sends is read and thrown away
+ * within bounds, so that it can read the answer, as with any early answer.
+ * @returns bytes of the body of the answer; null where nobody can be told.
+ */
+export function refuseRaw(
+  socket: Socket,
+  error: GatewayError,
+  requestId: string,
+  lingering: ClientOptions['lingering'],
+): number | null {
+  let bytes = 0;
+  const timer = lingering.timeMs > 0 ? setTimeout(() => socket.destroy(), lingering.timeMs) : undefined;
+  socket.once('close', () => clearTimeout(timer));
+  socket.on('end', () => socket.destroySoon());
+  socket.on('data', (piece: Buffer) => {
+    bytes += piece.length;
+    if (lingering.bytes > 0 && bytes > lingering.bytes) socket.destroy();
+  });
+  return tellRaw(socket, error, requestId, () => {});
 }
 
 /** An answer of the upstream that is held whole, to be sent on. */

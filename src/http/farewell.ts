@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { GatewayError } from '../core/errors.ts';
-import { tellRaw } from './answer.ts';
+import { refuseRaw } from './answer.ts';
 import { newRequestId } from './request-id.ts';
 
 /** Told at once at the most by one listener: each is a descriptor beyond `max_connections`. */
@@ -10,7 +10,7 @@ const mostFarewells = 256;
  * How long a connection that was told stays, so that what its client sends does not make the kernel reset it before
  * the answer is read.
  */
-const farewellMs = 2_000;
+const lingering = { timeMs: 2_000, bytes: 0 };
 
 /** The 503 that is told to connections beyond `max_connections`, whatever they ask. */
 export class Farewells {
@@ -21,17 +21,12 @@ export class Farewells {
     if (this.#told.size >= mostFarewells) return void socket.destroy();
     socket.on('error', () => {});
     this.#told.add(socket);
-    const timer = setTimeout(() => socket.destroy(), farewellMs);
-    socket.once('close', () => {
-      clearTimeout(timer);
-      this.#told.delete(socket);
-    });
+    socket.once('close', () => this.#told.delete(socket));
     const error = new GatewayError(
       'overloaded',
       'As many connections are open as this gateway serves at once.',
     );
-    tellRaw(socket, error, newRequestId(), () => {});
-    socket.resume();
+    refuseRaw(socket, error, newRequestId(), lingering);
   }
 
   /** Ends those that are being told now. */

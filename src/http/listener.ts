@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { Config, ListenAddress, ListenerConfig } from '../config/config.ts';
 import { GatewayError } from '../core/errors.ts';
 import { KiB } from '../core/units.ts';
-import { tellRaw } from './answer.ts';
+import { refuseRaw, tellRaw } from './answer.ts';
 import type { Client, ClientOptions } from './client.ts';
 import { Connection } from './connection.ts';
 import type { ConnectionLimit } from './connection-limit.ts';
@@ -12,7 +12,7 @@ import { Entrance, type EntranceFailure, type EntranceOptions } from './entrance
 import { Farewells } from './farewell.ts';
 import { Networks } from './networks.ts';
 import { newRequestId, requestIdOf } from './request-id.ts';
-import { refuseRaw, type UpgradeRequest } from './upgrade.ts';
+import type { UpgradeRequest } from './upgrade.ts';
 
 /** The longest head, in bytes: as much as eventlet takes from Glance's clients in all. */
 const mostHeadBytes = 64 * KiB;
@@ -232,8 +232,7 @@ export class Listener {
   #refusePlainHttp(socket: Socket, peerAddress: string): void {
     const error = new GatewayError('request-invalid', 'Plain HTTP was sent to a port that speaks HTTPS.');
     const requestId = newRequestId();
-    const { lingering } = this.#options;
-    const answeredBytes = refuseRaw({ socket, requestId, lingering }, error);
+    const answeredBytes = refuseRaw(socket, error, requestId, this.#options.lingering);
     socket.resume();
     this.#events.refused({ error, requestId, peerAddress, method: '', answeredBytes });
   }

@@ -4,7 +4,6 @@ import httpProxy from 'http-proxy';
 import { GatewayError } from '../core/errors.ts';
 import type { RawHeaders } from '../core/headers.ts';
 import { viaWith } from '../core/via.ts';
-import { tellRaw } from './answer.ts';
 import type { ClientOptions } from './client.ts';
 import { upstreamError } from './upstream-error.ts';
 
@@ -107,24 +106,4 @@ export function passUpgrade(
       resolve(null);
     } else proxy.ws(request, socket, head);
   });
-}
-
-/**
- * Refuses what comes on a connection that Node has let go of, or never had. What the client sends is read and thrown away within bounds, so that it can read the answer, as
- * with any early answer.
- * @returns bytes of the body of the answer; null where nobody can be told.
- */
-export function refuseRaw(
-  { socket, requestId, lingering }: Pick<UpgradeRequest, 'socket' | 'requestId' | 'lingering'>,
-  error: GatewayError,
-): number | null {
-  let bytes = 0;
-  const timer = lingering.timeMs > 0 ? setTimeout(() => socket.destroy(), lingering.timeMs) : undefined;
-  socket.once('close', () => clearTimeout(timer));
-  socket.on('end', () => socket.destroySoon());
-  socket.on('data', (piece: Buffer) => {
-    bytes += piece.length;
-    if (lingering.bytes > 0 && bytes > lingering.bytes) socket.destroy();
-  });
-  return tellRaw(socket, error, requestId, () => {});
 }
