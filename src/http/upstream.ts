@@ -159,24 +159,18 @@ export class UpstreamLeg {
    * `upstream-invalid`, or the signal's reason.
    */
   async answer(timeoutMs: number, signal: AbortSignal): Promise<UpstreamAnswer> {
-    signal.throwIfAborted();
     let timer: NodeJS.Timeout | undefined;
-    let onAbort = (): void => {};
-    const cutShort = new Promise<never>((_, reject) => {
-      onAbort = () => reject(signal.reason);
-      signal.addEventListener('abort', onAbort);
-      if (timeoutMs > 0) {
-        timer = setTimeout(() => {
-          const detail = `The API did not answer within ${timeoutMs / 1000} s of the end of the body.`;
-          reject(new GatewayError('upstream-timeout', detail, { ending: 'upstream-stalled' }));
-        }, timeoutMs);
-      }
+    const late = new Promise<never>((_, reject) => {
+      if (timeoutMs === 0) return;
+      timer = setTimeout(() => {
+        const detail = `The API did not answer within ${timeoutMs / 1000} s of the end of the body.`;
+        reject(new GatewayError('upstream-timeout', detail, { ending: 'upstream-stalled' }));
+      }, timeoutMs);
     });
     try {
-      return await Promise.race([this.#answered, cutShort]);
+      return await unlessAborted(signal, Promise.race([this.#answered, late]));
     } finally {
       clearTimeout(timer);
-      signal.removeEventListener('abort', onAbort);
     }
   }
 
