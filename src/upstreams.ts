@@ -149,8 +149,9 @@ export class Upstreams {
   }
 
   #use({ server }: Member, load: Load): ServerUse {
-    const others = this.members.filter((member) => member.server !== server);
-    return server.use(load, this.#options.ejection, () => others.some((other) => other.server.healthy));
+    const spare = (): boolean =>
+      this.members.some((other) => other.server !== server && other.server.healthy);
+    return server.use(load, this.#options.ejection, spare);
   }
 
   async #reach<T>(
