@@ -14,8 +14,8 @@ let timer: NodeJS.Timeout | undefined;
  * that nobody would know: a socket that is not read is not watched by Node either.
  *
  * The look is a write of no bytes: to a connection that was reset the kernel refuses even that, and to any other nothing is
- * sent. Under TLS it goes to the connection beneath: Node drops what the kernel says to an empty write of TLS. An orderly end (FIN) behind unread bytes cannot be seen so; it is met when they are read. Nor can anything
- * be on a unix socket.
+ * sent. Under TLS it goes to the connection beneath: Node drops what the kernel says to an empty write of TLS. An orderly
+ * end (FIN) behind unread bytes cannot be seen so; it is met when they are read. Nor can anything be on a unix socket.
  * @returns stops looking.
  */
 export function probeClient(client: Client): () => void {

@@ -16,7 +16,7 @@ const lingering = { timeMs: 2_000, bytes: 0 };
 export class Farewells {
   readonly #told = new Set<Socket>();
 
-  /** Tells the client, ends our side, throws away what comes, and closes soon. Where too many are being told it closes without a word. */
+  /** Tells the client and closes soon. Where too many are being told it closes without a word. */
   tell(socket: Socket): void {
     if (this.#told.size >= mostFarewells) return void socket.destroy();
     socket.on('error', () => {});

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Config, ListenAddress, ListenerConfig } from '../config/config.ts';
+import { plainAddress } from '../core/address.ts';
 import { GatewayError } from '../core/errors.ts';
 import { KiB } from '../core/units.ts';
 import { refuseRaw, tellRaw } from './answer.ts';
@@ -208,7 +209,10 @@ export class Listener {
       if (this.#open.size === 0) this.#onLastClosed();
     });
     // asked now, of the listener: a connection that was reset has no address any more, which is not to be a unix socket
-    this.#entrance.admit(socket, this.#onUnixSocket ? 'unix' : (plainAddress(socket) ?? 'unknown'));
+    this.#entrance.admit(
+      socket,
+      this.#onUnixSocket ? 'unix' : plainAddress(socket.remoteAddress ?? 'unknown'),
+    );
   }
 
   #onArrival(socket: Socket, wire: Socket, peerAddress: string): void {
@@ -348,11 +352,6 @@ function entranceOptions(config: Config, { tls, proxyProtocol }: ListenerConfig)
     trustsProxy: (address) => trusted.has(address),
     timeMs: bounds.length > 0 ? Math.min(...bounds) : 0,
   };
-}
-
-/** IPv4 in dotted form, also for a client of a listener on `::`. */
-function plainAddress({ remoteAddress }: Socket): string | undefined {
-  return remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '');
 }
 
 function brokenBody({ code }: NodeJS.ErrnoException): GatewayError {
