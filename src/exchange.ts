@@ -3,19 +3,10 @@ import type { Metrics } from './admin/metrics.ts';
 import type { Admission, Admitted } from './admission.ts';
 import type { Config } from './config/config.ts';
 import { type ErrorCode, GatewayError } from './core/errors.ts';
-import { forwarded } from './core/forwarded.ts';
 import { type BodyFraming, bodyFraming, uploadLength } from './core/framing.ts';
-import {
-  answeredRequestId,
-  checkHeaders,
-  joinedHeader,
-  type RawHeaders,
-  requestHeaders,
-} from './core/headers.ts';
-import { hopFields } from './core/hop-fields.ts';
+import { answeredRequestId, joinedHeader, type RawHeaders } from './core/headers.ts';
 import { classify, type Operation } from './core/operation.ts';
 import { changingActions } from './core/profile.ts';
-import { hasPassed } from './core/via.ts';
 import { asGatewayError, forward, type Verdict } from './forward.ts';
 import { type Answer, errorAnswer, relayedAnswer, send } from './http/answer.ts';
 import { type Client, schemeOf } from './http/client.ts';
@@ -34,6 +25,7 @@ import type { Overload, Place, Weight } from './overload.ts';
 import { type Payers, tokenRestricted } from './payer.ts';
 import type { RateLimits } from './rate-limits.ts';
 import type { Registry, Upload } from './registry.ts';
+import { checkHead, headUpstream } from './request-head.ts';
 import type { Resolution } from './resolution.ts';
 import { RequestTrace, type UpstreamCall } from './tracing.ts';
 import { preflightUpload } from './upload-preflight.ts';
@@ -148,41 +140,25 @@ function classifyRequest(
   record: AccessRecord,
   trace: RequestTrace,
 ): Classified {
-  const { config, pseudonym, identity, trustedProxies, upstreams } = services;
-  const { request, headers, peerAddress } = client;
-  const hop = { peerAddress, scheme: schemeOf(client.socket) };
-  const told = forwarded(headers, hop, (address) => trustedProxies.has(address));
-  record.client = told.clientAddress;
-  checkHeaders(headers, request.httpVersion);
-  if (hasPassed(headers, pseudonym)) throw new GatewayError('loop-detected', 'Via names this gateway.');
+  const { config, upstreams } = services;
+  const { request, headers } = client;
+  const told = checkHead(services, client, record);
   const framing = bodyFraming({ rawHeaders: headers, httpVersion: request.httpVersion });
-  const method = request.method ?? '';
   const operation = classify(config.api, {
-    method,
+    method: request.method ?? '',
     target: request.url ?? '',
     accept: joinedHeader(headers, 'accept'),
   });
   record.action = operation.action;
   record.route = operation.route;
   record.image = operation.image;
-  const kept = requestHeaders(headers, {
-    method,
-    trustIdentity: identity.trusts(peerAddress),
-    trustServiceToken: identity.trustsServiceToken(peerAddress),
-    identityNames: identity.headerNames,
-    sizeHeader: config.api.sizeHeader,
+  const kept = headUpstream(services, client, {
+    told,
+    requestId: record.requestId,
+    trace: trace.incoming,
+    // an HTTP/1.0 client need not name one, but the request upstream is HTTP/1.1
+    host: upstreams.host,
   });
-  // an HTTP/1.0 client need not name one, but the request upstream is HTTP/1.1
-  if (joinedHeader(headers, 'host') === undefined) kept.push('Host', upstreams.host);
-  kept.push(
-    ...hopFields(headers, {
-      forwarded: told,
-      httpVersion: request.httpVersion,
-      pseudonym,
-      requestId: record.requestId,
-      trace: trace.incoming,
-    }),
-  );
   return { operation, framing, headers: trace.propagated(kept), trace };
 }
 

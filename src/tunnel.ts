@@ -1,17 +1,14 @@
 import { type AccessRecord, newRecord } from './access.ts';
 import { GatewayError } from './core/errors.ts';
-import { forwarded } from './core/forwarded.ts';
-import { checkHeaders, joinedHeader, requestHeaders } from './core/headers.ts';
-import { hopFields } from './core/hop-fields.ts';
+import { joinedHeader } from './core/headers.ts';
 import { classify } from './core/operation.ts';
 import { traceContext } from './core/trace-context.ts';
-import { hasPassed } from './core/via.ts';
 import { conclude, requestIdFields, type Services } from './exchange.ts';
 import { asGatewayError } from './forward.ts';
 import { refuseRaw } from './http/answer.ts';
-import { schemeOf } from './http/client.ts';
 import { neverArrived } from './http/connection-pool.ts';
 import { passUpgrade, type UpgradeRequest } from './http/upgrade.ts';
+import { checkHead, headUpstream } from './request-head.ts';
 import type { ServerUse } from './upstream-server.ts';
 
 /**
@@ -59,20 +56,17 @@ export async function tunnel(services: Services, asked: UpgradeRequest): Promise
 }
 
 function classifyUpgrade(
-  { config, pseudonym, identity, trustedProxies }: Services,
-  { request, socket, peerAddress }: UpgradeRequest,
+  services: Services,
+  asked: UpgradeRequest,
   record: AccessRecord,
 ): { target: string; headers: readonly string[] } {
-  const { rawHeaders: raw, httpVersion } = request;
+  const { request } = asked;
+  const raw = request.rawHeaders;
   const trace = traceContext(raw);
   record.traceId = trace?.traceId ?? null;
-  const hop = { peerAddress, scheme: schemeOf(socket) };
-  const told = forwarded(raw, hop, (address) => trustedProxies.has(address));
-  record.client = told.clientAddress;
-  checkHeaders(raw, httpVersion);
-  if (hasPassed(raw, pseudonym)) throw new GatewayError('loop-detected', 'Via names this gateway.');
+  const told = checkHead(services, asked, record);
   const method = request.method ?? '';
-  const { action, route, upgrade, target } = classify(config.api, {
+  const { action, route, upgrade, target } = classify(services.config.api, {
     method,
     target: request.url ?? '',
     accept: joinedHeader(raw, 'accept'),
@@ -85,15 +79,6 @@ function classifyUpgrade(
   }
   record.action = action;
   record.route = route;
-  const headers = requestHeaders(raw, {
-    method,
-    trustIdentity: identity.trusts(peerAddress),
-    trustServiceToken: identity.trustsServiceToken(peerAddress),
-    identityNames: identity.headerNames,
-    sizeHeader: config.api.sizeHeader,
-  });
-  headers.push(
-    ...hopFields(raw, { forwarded: told, httpVersion, pseudonym, requestId: record.requestId, trace }),
-  );
-  return { target, headers };
+  const { requestId } = record;
+  return { target, headers: headUpstream(services, asked, { told, requestId, trace, host: null }) };
 }
