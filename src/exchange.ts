@@ -159,6 +159,7 @@ function classifyRequest(
     // an HTTP/1.0 client need not name one, but the request upstream is HTTP/1.1
     host: upstreams.host,
   });
+  if (isUpload(operation) && framing.kind === 'chunked') services.lane.prepare(request);
   return { operation, framing, headers: trace.propagated(kept), trace };
 }
 
@@ -249,7 +250,6 @@ async function admitAndForward(
   const upload = registry.begin(id, {
     image,
     owner,
-    lane: lane.name,
     declaredBytes,
     client: record.client,
   });
@@ -297,6 +297,7 @@ async function admitAndForward(
     await settle(services, { upload, admitted, verdict, caller, fill });
     record.receivedBytes = upload.progress.receivedBytes;
     record.sentBytes = upload.progress.sentBytes;
+    record.lane = upload.lane;
   }
   record.ending = verdict.ending;
   if (verdict.told instanceof GatewayError) {

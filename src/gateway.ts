@@ -24,7 +24,7 @@ import type { ServiceAccount } from './identity/service-account.ts';
 import { ImageAccess } from './image-access.ts';
 import { ImageLookup, type Operator } from './image-lookup.ts';
 import { Imports, ImportWatches } from './imports.ts';
-import { StreamLane } from './lanes/stream.ts';
+import { LaneChoice } from './lanes/lane-choice.ts';
 import { MemoryLedger } from './ledger/memory.ts';
 import { KeystoneLimits } from './limits/keystone-limits.ts';
 import { fileOnly, type LimitsSource } from './limits/limits.ts';
@@ -80,6 +80,7 @@ export class Gateway {
   readonly #metrics: Metrics;
   readonly #overload: Overload;
   readonly #exchanges = new UnderWay();
+  readonly #lanes: LaneChoice;
   readonly #listeners: Listener[];
   readonly #admin: AdminServer;
   /** Every pool of connections that is not closed yet, those of earlier configurations included. */
@@ -105,7 +106,15 @@ export class Gateway {
     this.#version = version;
     this.#resolution = new Resolution(log);
     this.#importWatches = new ImportWatches(log);
-    this.#overload = new Overload(config, (bound) => this.#metrics.overloadRefusal(bound));
+    this.#lanes = new LaneChoice({
+      unavailable: (reason) => log.info({ reason }, 'bodies are streamed: no splice lane here'),
+      died: (reason) => log.error({ reason }, 'splice lane lost, bodies are streamed from now on'),
+    });
+    this.#overload = new Overload(
+      config,
+      (bound) => this.#metrics.overloadRefusal(bound),
+      () => this.#lanes.heldBytes,
+    );
     this.#metrics = new Metrics(
       {
         savingBytes: () => this.#ledger.savingBytes(),
@@ -118,6 +127,7 @@ export class Gateway {
         mostUploads: () => this.#overload.uploads.most,
         mostBufferedBytes: () => this.#overload.buffered.most,
         servers: () => this.#services.upstreams.members.map(({ server }) => server),
+        spliceLaneUp: () => (this.#lanes.splices ? 1 : 0),
         orphans: () => this.#orphans.report.orphans.length,
         certificates: () => shownCertificates(this.#services.config),
       },
@@ -159,7 +169,9 @@ export class Gateway {
    */
   async start(): Promise<void> {
     const { config } = this.#services;
+    this.#lanes.mostHeldBytes = config.maxBufferedBytes;
     try {
+      await this.#lanes.start(config.upload.lane);
       const admin = await this.#admin.listen(config.admin.address);
       const listen: ListenAddress[] = [];
       for (const [i, { address }] of config.listen.entries()) {
@@ -212,6 +224,11 @@ export class Gateway {
     }));
     this.#orphans.start();
     this.#overload.reconfigure(config);
+    this.#lanes.mostHeldBytes = config.maxBufferedBytes;
+    // whether there is one was looked at before the configuration was accepted
+    void this.#lanes
+      .start(config.upload.lane)
+      .catch((err: unknown) => this.#log.error({ err }, 'no splice lane'));
     this.#checks = new HealthChecks(this.#services.upstreams.members, config.upstream.health);
     this.#checks.start();
     for (const [i, listener] of this.#listeners.entries()) {
@@ -442,7 +459,7 @@ export class Gateway {
       rateLimits: this.#rateLimits,
       admission,
       imports: new Imports(ask, lookup, admission, this.#knownImages, this.#importWatches, this.#imageAccess),
-      lane: new StreamLane(),
+      lane: this.#lanes.of(config.upload.lane),
       overload: this.#overload,
       registry: this.#registry,
       upstreams,

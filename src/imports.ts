@@ -155,10 +155,11 @@ export class ImportWatches {
       const { image, owner, client } = call;
       return {
         id,
-        start: { image, owner, lane: 'import', declaredBytes: reservedBytes, client },
+        start: { image, owner, declaredBytes: reservedBytes, client },
+        lane: 'import',
         startedAt,
         upstream,
-        progress: { receivedBytes: 0, sentBytes: 0, endSent: false },
+        progress: { receivedBytes: 0, sentBytes: 0 },
         reservedBytes,
         ending: null,
       };

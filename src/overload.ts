@@ -27,11 +27,14 @@ export class Overload {
   readonly buffered: Bound;
   readonly #onRefusal: (bound: BoundName) => void;
 
-  /** @param onRefusal told of everything that is refused, and by which bound. */
-  constructor(config: Config, onRefusal: (bound: BoundName) => void) {
+  /**
+   * @param onRefusal told of everything that is refused, and by which bound.
+   * @param heldInKernel bytes of bodies in the pipes of the splice lane.
+   */
+  constructor(config: Config, onRefusal: (bound: BoundName) => void, heldInKernel: () => number = () => 0) {
     this.connections = new Bound(config.maxConnections);
     this.uploads = new Bound(config.maxUploads);
-    this.buffered = new Bound(config.maxBufferedBytes);
+    this.buffered = new Bound(config.maxBufferedBytes, heldInKernel);
     this.#onRefusal = onRefusal;
   }
 

@@ -1,14 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { GatewayError } from './core/errors.ts';
 import type { Owner } from './core/owner.ts';
-import type { Progress } from './lanes/lane.ts';
+import { Progress } from './lanes/progress.ts';
 import type { UploadRow } from './upload-row.ts';
 
 export interface UploadStart {
   readonly image: string;
   readonly owner: Owner;
-  /** `import` where the API itself brings in the bytes. */
-  readonly lane: string;
   readonly declaredBytes: number | null;
   readonly client: string;
 }
@@ -19,7 +17,7 @@ export class Upload implements UploadRow {
   readonly start: UploadStart;
   readonly startedAt: Date;
   readonly ending = null;
-  readonly progress: Progress = { receivedBytes: 0, sentBytes: 0, endSent: false };
+  readonly progress = new Progress();
   /** Set aside in the ledger now. */
   reservedBytes = 0;
   /** Where it goes; null while no server was tried. */
@@ -43,6 +41,10 @@ export class Upload implements UploadRow {
       onEnd();
       resolve();
     };
+  }
+
+  get lane(): string {
+    return this.progress.lane;
   }
 
   get upstream(): string | null {

@@ -49,6 +49,7 @@ export class Resolution {
     return [...this.#pending.values()].map(({ reservation, unknown: { upload } }) => ({
       id: upload.id,
       start: upload.start,
+      lane: upload.lane,
       startedAt: upload.startedAt,
       upstream: upload.upstream,
       progress: upload.progress,

@@ -1,4 +1,4 @@
-import type { Progress } from './lanes/lane.ts';
+import type { Counted } from './lanes/progress.ts';
 import type { UploadStart } from './registry.ts';
 
 /** What an operator sees of bytes that are set aside, and whose they are: one row of `GET /uploads`. */
@@ -6,9 +6,11 @@ export interface UploadRow {
   readonly id: string;
   readonly start: UploadStart;
   readonly startedAt: Date;
+  /** How its bytes are moved; `import` where the API itself brings them in. */
+  readonly lane: string;
   /** `HOST:PORT` of the server; null while none was tried. */
   readonly upstream: string | null;
-  readonly progress: Readonly<Progress>;
+  readonly progress: Counted;
   /** Set aside in the ledger now. */
   readonly reservedBytes: number;
   /** Null while it is under way; `unknown` when its body was sent and nobody knows what became of it. */

@@ -26,6 +26,7 @@ export interface Gauges {
   mostBufferedBytes(): number;
   /** Of the configuration in force. */
   servers(): readonly Pick<UpstreamServer, 'host' | 'healthy' | 'underWay'>[];
+  spliceLaneUp(): number;
   orphans(): number;
   certificates(): readonly ShownCertificate[];
 }
@@ -131,6 +132,11 @@ export class Metrics {
       registers,
     });
     for (const reason of ['nowhere', 'unanswered', 'stale']) this.#retries.inc({ reason }, 0);
+    gauge(
+      'sluice_splice_lane_up',
+      '1 while bodies may move through the kernel, 0 while all are streamed.',
+      () => gauges.spliceLaneUp(),
+    );
     gauge('sluice_orphans', 'Images left in saving without an upload, at the last look.', () =>
       gauges.orphans(),
     );

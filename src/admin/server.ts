@@ -96,6 +96,7 @@ export class AdminServer {
 function uploadView({
   id,
   start,
+  lane,
   startedAt,
   upstream,
   progress,
@@ -106,7 +107,7 @@ function uploadView({
     id,
     image: start.image,
     owner: start.owner,
-    lane: start.lane,
+    lane,
     declared_bytes: start.declaredBytes,
     received_bytes: progress.receivedBytes,
     sent_bytes: progress.sentBytes,

@@ -105,6 +105,8 @@ export interface Config {
     readonly chunkTimeoutMs: number;
     readonly timeLimit: TimeLimit;
     /** How the upstream is asked, before the first byte of a body, whether it would take it. */
+    /** `auto`: through the kernel where that can be had. */
+    readonly lane: 'auto' | 'stream' | 'splice';
     readonly preflight: 'none' | 'expect' | 'request';
     /** How long the answer to the request of a preflight may take. */
     readonly preflightTimeoutMs: number;

@@ -301,6 +301,7 @@ function configOf(
       flushAfterMs: upload.flush_after,
       chunkTimeoutMs: upload.chunk_timeout,
       timeLimit: { baseMs: upload.time_limit.base, perGibMs: upload.time_limit.per_gib },
+      lane: upload.lane,
       preflight: upload.preflight,
       preflightTimeoutMs: upload.preflight_timeout,
       continueWaitMs: upload.continue_wait,

@@ -312,11 +312,10 @@ export const options = mapping({
       ),
       max_size: option(size(), 0, 'The largest upload; 0 = no limit.'),
       lane: option(
-        choice(['auto', 'stream', 'splice']).refine((lane) => lane !== 'splice', {
-          error: 'splice is not built yet',
-        }),
+        choice(['auto', 'stream', 'splice']),
         'auto',
-        'How bytes are moved: `stream` in JavaScript, `splice` in the kernel (not built yet), `auto` chooses.',
+        'How bytes are moved: `stream` in JavaScript; `splice` in the kernel, refused where that cannot be had (Linux with ' +
+          'glibc, no listener with TLS); `auto` in the kernel where it can be had.',
       ),
       watch_interval: option(
         duration(),

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer, isIP, isIPv4, isIPv6, type Server, SocketAddress } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { createSecureContext } from 'node:tls';
+import { sharedEngine } from '../lanes/kernel/shared-engine.ts';
 import type { Certificate, ListenAddress } from './config.ts';
 import { about } from './inspection.ts';
 import type { Loaded } from './load.ts';
@@ -48,6 +49,16 @@ export async function preflight(
       const path = ['listen', index, 'tls', ...(i === 0 ? [] : ['certificates', i - 1]), 'cert'];
       if (problem !== null) report(path, problem);
     }
+  }
+
+  if (config.upload.lane === 'splice') {
+    const problem = config.listen.some(({ tls }) => tls !== null)
+      ? 'a listener has TLS, whose bytes the kernel does not see: auto splices the others'
+      : await sharedEngine().then(
+          () => null,
+          (error: unknown) => `it cannot be had: ${error instanceof Error ? error.message : String(error)}`,
+        );
+    if (problem !== null) report(['upload', 'lane'], problem);
   }
 
   const bound: Server[] = [];

@@ -6,28 +6,31 @@ export class Bound {
   /** 0 = no limit. A smaller one takes nothing away. */
   most: number;
   #held = 0;
+  readonly #heldElsewhere: () => number;
 
-  constructor(most: number) {
+  /** @param heldElsewhere how much of it is held where nobody calls `add`. */
+  constructor(most: number, heldElsewhere: () => number = () => 0) {
     this.most = most;
+    this.#heldElsewhere = heldElsewhere;
   }
 
   /** Above `most` where it was lowered, or where `add` went past it. */
   get held(): number {
-    return this.#held;
+    return this.#held + this.#heldElsewhere();
   }
 
   /** Nine tenths are held. */
   get crowded(): boolean {
-    return this.most > 0 && this.#held >= this.most * crowdedPart;
+    return this.most > 0 && this.held >= this.most * crowdedPart;
   }
 
   get full(): boolean {
-    return this.most > 0 && this.#held >= this.most;
+    return this.most > 0 && this.held >= this.most;
   }
 
   /** True if that much more may be held; then `add` with the same amount, negative, has to follow. */
   acquire(amount = 1): boolean {
-    if (this.most > 0 && this.#held + amount > this.most) return false;
+    if (this.most > 0 && this.held + amount > this.most) return false;
     this.#held += amount;
     return true;
   }

@@ -3,16 +3,7 @@ import type { Socket } from 'node:net';
 import type { Bound } from '../core/bound.ts';
 import type { LeastRate } from '../core/least-rate.ts';
 import type { TimeLimit } from '../core/time-limit.ts';
-
-/** Counters of one upload, in bytes of its body. Written by the lane while bytes move, read by anyone. */
-export interface Progress {
-  /** Read from the client. */
-  receivedBytes: number;
-  /** Written to the upstream's socket. */
-  sentBytes: number;
-  /** All of the body and its end are with the upstream's kernel: it may be taken for whole. Set when the lane settles. */
-  endSent: boolean;
-}
+import type { Progress } from './progress.ts';
 
 /** One body on its way: what a lane needs to carry it, and nothing about whose it is. */
 export interface Passage {
@@ -61,6 +52,8 @@ export interface Passage {
  */
 export type Carried = 'sent' | 'interrupted';
 
+export type LaneName = 'stream' | 'splice';
+
 /**
  * A way to move the bytes of an upload. Promises of every lane:
  * - the upstream gets exactly the client's bytes, in order, framed as `declaredBytes` demands;
@@ -73,7 +66,9 @@ export type Carried = 'sent' | 'interrupted';
  * - when it settles, in whatever way, it listens to nothing, has no timer, and has left the client paused.
  */
 export interface Lane {
-  readonly name: 'stream' | 'splice';
+  readonly name: LaneName;
+  /** Called for a chunked upload in the turn in which its head was parsed. */
+  prepare(request: IncomingMessage): void;
   carry(passage: Passage): Promise<Carried>;
 }
 

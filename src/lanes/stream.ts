@@ -15,6 +15,8 @@ const lengthHoldBytes = 256 * KiB;
 export class StreamLane implements Lane {
   readonly name = 'stream';
 
+  prepare(): void {}
+
   carry(passage: Passage): Promise<Carried> {
     return new Carriage(passage).carry();
   }

@@ -10,6 +10,7 @@ describe('docs/metrics.md', () => {
       {
         savingBytes: zero,
         orphans: zero,
+        spliceLaneUp: zero,
         certificates: () => [],
         importsWatched: zero,
         uploadsInFlight: zero,

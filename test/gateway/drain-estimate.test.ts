@@ -8,7 +8,6 @@ describe('how long a drain will take', () => {
     registry.begin(registry.newId(), {
       image: 'i',
       owner: { user: 'u', project: 'p' },
-      lane: 'stream',
       declaredBytes,
       client: '127.0.0.1',
     });

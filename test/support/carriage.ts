@@ -5,6 +5,7 @@ import { Bound } from '../../src/core/bound.ts';
 import { GatewayError } from '../../src/core/errors.ts';
 import { MiB } from '../../src/core/units.ts';
 import type { Carried, Passage } from '../../src/lanes/lane.ts';
+import { Progress } from '../../src/lanes/progress.ts';
 import { StreamLane } from '../../src/lanes/stream.ts';
 import { RawClient } from './raw-client.ts';
 
@@ -84,7 +85,7 @@ export class Carriage {
       clientSocketTimeoutMs: 0,
       leastRate: null,
       timeLimit: { baseMs: 0, perGibMs: 0 },
-      progress: { receivedBytes: 0, sentBytes: 0, endSent: false },
+      progress: new Progress(),
       allowedBytes: 1024 * MiB,
       allowMore: async () => 2 * 1024 * MiB,
       buffered: new Bound(0),

@@ -1,0 +1,358 @@
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import { type BridgePiece, bridgeBetween, canLeave } from '../core/chunk-bridge.ts';
+import { type ChunkPosition, ChunkReader, readChunks } from '../core/chunk-reader.ts';
+import { GatewayError } from '../core/errors.ts';
+import { timeFor } from '../core/time-limit.ts';
+import { KiB } from '../core/units.ts';
+import { descriptorOf } from '../http/descriptor.ts';
+import { RequestParser } from '../http/request-parser.ts';
+import { Deadline } from './deadline.ts';
+import { monotonicMs } from './kernel/monotonic.ts';
+import type { Body, TransferEnd } from './kernel/orders.ts';
+import type { Ended, RunningTransfer, SpliceEngine } from './kernel/splice-engine.ts';
+import { type Carried, inFrames, type Lane, type Passage } from './lane.ts';
+
+/** Less than this is cheaper in JavaScript: handing a body over costs about as much as moving so much there. */
+const leastBytes = 256 * KiB;
+
+/** What the read that brought the head has brought of a chunked body. */
+interface ChunkStart {
+  readonly position: ChunkPosition;
+  /** Of data, before the position. */
+  readonly dataBytes: number;
+}
+
+export interface SpliceLaneOptions {
+  /** Bodies of known length with less than this to come go the other way. Default 256 KiB. */
+  readonly leastBytes?: number;
+}
+
+/**
+ * Moves bytes in the kernel, by splice(2) in a thread of its own: Node sees the head, the first bytes, and the answer. What
+ * this cannot do the other lane does: TLS, small bodies, more bodies at once than there is room for.
+ */
+export class SpliceLane implements Lane {
+  readonly name = 'splice';
+  readonly #engine: () => SpliceEngine | null;
+  readonly #other: Lane;
+  readonly #leastBytes: number;
+  readonly #chunkStarts = new WeakMap<IncomingMessage, ChunkStart>();
+
+  /**
+   * @param engine null while there is none.
+   * @param other for what cannot be spliced.
+   */
+  constructor(engine: () => SpliceEngine | null, other: Lane, options: SpliceLaneOptions = {}) {
+    this.#engine = engine;
+    this.#other = other;
+    this.#leastBytes = options.leastBytes ?? leastBytes;
+  }
+
+  prepare(request: IncomingMessage): void {
+    const start = this.#engine()?.alive ? chunkStartOf(request) : null;
+    if (start === null) return;
+    // what was read is where Node's parser stands; whoever reads the body makes Node read on
+    request.socket.pause();
+    this.#chunkStarts.set(request, start);
+  }
+
+  async carry(passage: Passage): Promise<Carried> {
+    const way = this.#wayFor(passage);
+    if (way === null) return await this.#other.carry(passage);
+    return await new Handover(passage, way, this.#other).carry();
+  }
+
+  /** Null where the other lane has to do it; nothing has happened then. */
+  #wayFor(passage: Passage): Way | null {
+    const { client, upstream, declaredBytes, maxBytes, signal } = passage;
+    const engine = this.#engine();
+    if (engine === null || !engine.alive || signal.aborted || client.destroyed || client.complete)
+      return null;
+    const source = descriptorOf(client.socket);
+    const sink = descriptorOf(upstream);
+    const parser = RequestParser.of(client);
+    if (source === null || sink === null || parser === null) return null;
+    // when it has drained Node reads on
+    if (client.socket.writableNeedDrain) return null;
+    const heldBytes = client.readableLength;
+    if (maxBytes > 0 && heldBytes > maxBytes) return null;
+    if (declaredBytes !== null && declaredBytes - heldBytes < Math.max(1, this.#leastBytes)) return null;
+    if (!passage.endFollows)
+      return declaredBytes === null ? null : { engine, source, sink, parser, position: null };
+    const start = this.#chunkStarts.get(client);
+    if (start === undefined || start.dataBytes !== heldBytes || !canLeave(start.position)) return null;
+    return { engine, source, sink, parser, position: start.position };
+  }
+}
+
+interface Way {
+  readonly engine: SpliceEngine;
+  readonly source: number;
+  readonly sink: number;
+  readonly parser: RequestParser;
+  /** Where Node's parser stands in a chunked body; null for one of known length. */
+  readonly position: ChunkPosition | null;
+}
+
+/** Only in the turn in which its head was parsed, and only where all of the head came in one read. */
+function chunkStartOf(request: IncomingMessage): ChunkStart | null {
+  const read = RequestParser.of(request)?.currentRead();
+  if (read === undefined || read.length === 0 || read[0] === 10 || read[0] === 13) return null;
+  const headEnd = read.indexOf('\r\n\r\n');
+  if (headEnd < 0) return null;
+  const reader = new ChunkReader();
+  let dataBytes = 0;
+  try {
+    readChunks(reader, read.subarray(headEnd + 4), (data) => {
+      dataBytes += data.length;
+    });
+  } catch {
+    // Node's parser says so too, and is believed
+    return null;
+  }
+  return { position: reader.position, dataBytes };
+}
+
+/** Resolves when the kernel has what was written to the socket, or with the first of the others. */
+async function flushed(socket: Socket, others: readonly Promise<unknown>[]): Promise<void> {
+  if (socket.writableLength === 0) return;
+  const written = new Promise<void>((resolve) => socket.write('', () => resolve()));
+  await Promise.race([written, ...others]);
+}
+
+/** One body that is handed to the kernel: watched from here, and taken back when it ends. */
+class Handover {
+  readonly #passage: Passage;
+  readonly #way: Way;
+  readonly #other: Lane;
+  #transfer: RunningTransfer | null = null;
+  /** Read by Node before the kernel took over. */
+  #prefixBytes = 0;
+  /** Why it is to end, other than by itself. */
+  #cause: { readonly error: unknown } | 'interrupted' | null = null;
+  #tellStopped = (): void => {};
+  readonly #stopped = new Promise<void>((resolve) => {
+    this.#tellStopped = resolve;
+  });
+  readonly #beganMs = monotonicMs();
+  readonly #deadlines: Deadline[];
+
+  constructor(passage: Passage, way: Way, other: Lane) {
+    this.#passage = passage;
+    this.#way = way;
+    this.#other = other;
+    this.#deadlines = [
+      new Deadline(
+        () => this.#silenceLeftMs(),
+        () => this.#onClientSilent(),
+      ),
+      new Deadline(
+        () => this.#chunkLeftMs(),
+        () => this.#onChunkLate(),
+      ),
+      new Deadline(
+        () => this.#rateLeftMs(),
+        () => this.#onTooSlow(),
+      ),
+      new Deadline(
+        () => this.#bodyLimitMs() - (monotonicMs() - this.#beganMs),
+        () => this.#onTimeOver(),
+      ),
+    ];
+  }
+
+  async carry(): Promise<Carried> {
+    const { client, upstream, signal, interrupted } = this.#passage;
+    const { socket } = client;
+    signal.addEventListener('abort', this.#onAbort);
+    client.on('close', this.#onClientClose);
+    socket.on('close', this.#onClientClose);
+    // Node sees nothing of what moves, and would call it silence
+    socket.setTimeout(0);
+    void interrupted.then(() => this.#stop('interrupted'));
+    try {
+      // what Node has written of the head comes before what the kernel moves
+      await flushed(upstream, [interrupted, this.#stopped]);
+      if (this.#cause !== null) return this.#conclude(null);
+      const transfer = this.#begin();
+      if (transfer === null) return await this.#other.carry(this.#passage);
+      this.#transfer = transfer;
+      this.#passage.progress.lane = 'splice';
+      this.#passage.progress.follow(transfer.record);
+      for (const deadline of this.#deadlines) deadline.arm();
+      const ended = await transfer.ended;
+      this.#takeBack(ended);
+      return this.#conclude(ended?.end ?? null);
+    } finally {
+      for (const deadline of this.#deadlines) deadline.end();
+      signal.removeEventListener('abort', this.#onAbort);
+      client.off('close', this.#onClientClose);
+      socket.off('close', this.#onClientClose);
+      this.#passage.progress.follow(null);
+      if (!socket.destroyed) socket.setTimeout(this.#passage.clientSocketTimeoutMs);
+    }
+  }
+
+  #begin(): RunningTransfer | null {
+    const { client, allowedBytes, chunkBytes, leastRate } = this.#passage;
+    const { engine, source, sink } = this.#way;
+    this.#way.parser.stopReading();
+    const prefix: unknown = client.readableLength > 0 ? client.read() : null;
+    const held = Buffer.isBuffer(prefix) ? prefix : Buffer.alloc(0);
+    this.#prefixBytes = held.length;
+    const transfer = engine.begin({
+      source,
+      sink,
+      body: this.#body(),
+      prefix: new Uint8Array(held),
+      gate: null,
+      chunkBytes,
+      leastRate,
+      allowedBytes,
+      onMore: () => this.#askForMore(),
+    });
+    if (transfer === null) {
+      if (held.length > 0) client.unshift(held);
+      this.#way.parser.allowReading();
+    }
+    return transfer;
+  }
+
+  #body(): Body {
+    const { declaredBytes, maxBytes, frameBytes, flushAfterMs } = this.#passage;
+    const { position } = this.#way;
+    if (position === null) return { framing: 'length', bytes: declaredBytes ?? 0 };
+    const promised = inFrames(this.#passage) ? null : declaredBytes;
+    return { framing: 'chunked', position, declaredBytes: promised, maxBytes, frameBytes, flushAfterMs };
+  }
+
+  #stop(cause: { readonly error: unknown } | 'interrupted'): void {
+    this.#cause ??= cause;
+    this.#tellStopped();
+    this.#transfer?.cancel();
+  }
+
+  #fail(error: unknown): void {
+    this.#stop({ error });
+  }
+
+  readonly #onAbort = (): void => this.#fail(this.#passage.signal.reason);
+
+  readonly #onClientClose = (): void => {
+    if (!this.#passage.client.complete) this.#fail(this.#clientGone());
+  };
+
+  #clientGone(): GatewayError {
+    const detail = `The connection closed after ${this.#passage.progress.receivedBytes} bytes of the body.`;
+    return new GatewayError('client-gone', detail, { ending: 'client-gone' });
+  }
+
+  #askForMore(): void {
+    this.#passage.allowMore().then(
+      (allowedBytes) => this.#transfer?.allow(allowedBytes),
+      (error: unknown) => this.#fail(error),
+    );
+  }
+
+  /** Node's parser learns how far the body has come, so that what follows on the connection is read for what it is. */
+  #takeBack(ended: Ended | null): void {
+    const { client } = this.#passage;
+    if (client.destroyed || client.socket.destroyed) return;
+    // nobody may have read in between: the body would have a hole
+    if (client.readableLength > 0) throw new Error('Node has read bytes of a body that the kernel moved');
+    this.#way.parser.allowReading();
+    this.#way.parser.skip(this.#passed(ended));
+    // the end of the body that the parser has seen is to reach whoever waits for it
+    if (client.complete) client.resume();
+  }
+
+  #passed(ended: Ended | null): BridgePiece[] {
+    const { position } = this.#way;
+    if (position !== null) return bridgeBetween(position, ended?.position ?? position);
+    return [this.#passage.progress.receivedBytes - this.#prefixBytes];
+  }
+
+  #conclude(end: TransferEnd | null): Carried {
+    const { progress } = this.#passage;
+    progress.endSent = end?.how === 'sent';
+    if (this.#cause === 'interrupted') return 'interrupted';
+    if (this.#cause !== null) throw this.#cause.error;
+    switch (end?.how) {
+      case 'sent':
+        return 'sent';
+      case 'sink-lost':
+        return 'interrupted';
+      case 'source-ended':
+      case 'source-lost':
+        throw this.#clientGone();
+      case 'refused': {
+        const { code, detail, ending, limitBytes } = end;
+        const facts = limitBytes > 0 ? { limit: limitBytes } : {};
+        throw new GatewayError(code, detail, { ending, facts });
+      }
+      default:
+        throw new GatewayError('internal', 'The thread that moved the body has died.');
+    }
+  }
+
+  #silenceLeftMs(): number {
+    const { clientSocketTimeoutMs } = this.#passage;
+    const record = this.#transfer?.record;
+    if (clientSocketTimeoutMs === 0 || record === undefined) return Infinity;
+    // its time begins anew when it is waited for again: until then there is all of it
+    if (record.awaited !== 'client') return clientSocketTimeoutMs;
+    return clientSocketTimeoutMs - (monotonicMs() - record.lastByteMs);
+  }
+
+  #chunkLeftMs(): number {
+    const { chunkTimeoutMs } = this.#passage;
+    const record = this.#transfer?.record;
+    if (chunkTimeoutMs === 0 || record === undefined) return Infinity;
+    return chunkTimeoutMs - record.chunkWaitedMs(monotonicMs());
+  }
+
+  #rateLeftMs(): number {
+    const record = this.#transfer?.record;
+    if (this.#passage.leastRate === null || record === undefined) return Infinity;
+    const { rateDueMs, rateLeftMs } = record;
+    return rateDueMs === Infinity ? Math.max(1, rateLeftMs) : rateDueMs - monotonicMs();
+  }
+
+  #bodyLimitMs(): number {
+    const { timeLimit, declaredBytes, progress } = this.#passage;
+    return timeFor(timeLimit, declaredBytes ?? progress.receivedBytes);
+  }
+
+  #onClientSilent(): void {
+    const detail = `Nothing arrived for ${this.#passage.clientSocketTimeoutMs / 1000} s in the middle of the body.`;
+    this.#fail(new GatewayError('client-stalled', detail, { ending: 'client-stalled' }));
+  }
+
+  #onChunkLate(): void {
+    const { chunkTimeoutMs, progress } = this.#passage;
+    const detail = `The API did not take a chunk within ${chunkTimeoutMs / 1000} s, after ${progress.sentBytes} bytes.`;
+    this.#fail(new GatewayError('upstream-stalled', detail, { ending: 'upstream-stalled' }));
+  }
+
+  #onTooSlow(): void {
+    const { leastRate } = this.#passage;
+    if (leastRate === null) return;
+    const lotBytes = this.#transfer?.record.lotBytes ?? 0;
+    const detail = `Of ${leastRate.bytes} bytes that must arrive within ${leastRate.perMs / 1000} s, ${lotBytes} did.`;
+    this.#fail(new GatewayError('client-too-slow', detail, { ending: 'client-too-slow' }));
+  }
+
+  #onTimeOver(): void {
+    const nowMs = monotonicMs();
+    const record = this.#transfer?.record;
+    const clientMs = record?.waitedMs('client', nowMs) ?? 0;
+    const upstreamMs = record?.waitedMs('upstream', nowMs) ?? 0;
+    const seconds = (ms: number): string => `${(ms / 1000).toFixed(3)} s`;
+    const detail =
+      `The body took longer than ${this.#bodyLimitMs() / 1000} s: ${seconds(clientMs)} were spent waiting for the client, ` +
+      `${seconds(upstreamMs)} for the API.`;
+    const code = clientMs >= upstreamMs ? 'client-too-slow' : 'upstream-stalled';
+    this.#fail(new GatewayError(code, detail, { ending: code }));
+  }
+}
