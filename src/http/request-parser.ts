@@ -48,9 +48,10 @@ export class RequestParser {
     this.#socket.pause();
   }
 
-  /** Node reads again as soon as somebody reads the request. */
-  allowReading(): void {
+  /** Node reads on, until as much of the request waits to be read as it holds. */
+  readOn(): void {
     this.#socket._paused = false;
+    this.#socket.resume();
   }
 
   /** In the turn in which the head was parsed: all bytes of the read that brought its end. Empty at any other time. */

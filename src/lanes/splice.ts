@@ -214,7 +214,7 @@ class Handover {
     });
     if (transfer === null) {
       if (held.length > 0) client.unshift(held);
-      this.#way.parser.allowReading();
+      this.#way.parser.readOn();
     }
     return transfer;
   }
@@ -261,8 +261,8 @@ class Handover {
     if (client.destroyed || client.socket.destroyed) return;
     // nobody may have read in between: the body would have a hole
     if (client.readableLength > 0) throw new Error('Node has read bytes of a body that the kernel moved');
-    this.#way.parser.allowReading();
     this.#way.parser.skip(this.#passed(ended));
+    this.#way.parser.readOn();
     // the end of the body that the parser has seen is to reach whoever waits for it
     if (client.complete) client.resume();
   }
@@ -314,9 +314,12 @@ class Handover {
 
   #rateLeftMs(): number {
     const record = this.#transfer?.record;
-    if (this.#passage.leastRate === null || record === undefined) return Infinity;
+    const { leastRate } = this.#passage;
+    if (leastRate === null || record === undefined) return Infinity;
     const { rateDueMs, rateLeftMs } = record;
-    return rateDueMs === Infinity ? Math.max(1, rateLeftMs) : rateDueMs - monotonicMs();
+    // while its time stands still it cannot be late before what was left of it has passed
+    if (rateDueMs === Infinity) return Math.max(1, Math.min(leastRate.perMs, rateLeftMs));
+    return rateDueMs - monotonicMs();
   }
 
   #bodyLimitMs(): number {

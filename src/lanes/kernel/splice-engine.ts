@@ -1,4 +1,10 @@
-import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import {
+  MessageChannel,
+  type MessagePort,
+  receiveMessageOnPort,
+  Worker,
+  type WorkerOptions,
+} from 'node:worker_threads';
 import type { LeastRate } from '../../core/least-rate.ts';
 import { EMFILE, ENFILE, Libc } from './libc.ts';
 import { monotonicMs } from './monotonic.ts';
@@ -91,12 +97,7 @@ export class SpliceEngine {
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     const start: WorkerStart = { slots, memory: this.#memory.buffer, port: port2, wake: this.#wake };
-    // the name of a built file ends otherwise
-    const file = new URL(
-      `./splice-worker${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`,
-      import.meta.url,
-    );
-    this.#worker = new Worker(file, { workerData: start, transferList: [port2], name: 'sluice-splice' });
+    this.#worker = newWorker({ workerData: start, transferList: [port2], name: 'sluice-splice' });
     this.#ready = new Promise((resolve, reject) => {
       this.#worker.once('error', (error) => this.#died(error.message));
       this.#worker.once('exit', () => this.#died('its thread ended'));
@@ -229,4 +230,14 @@ export class SpliceEngine {
     this.#port.close();
     for (const listener of this.#onDeath.splice(0)) listener(reason);
   }
+}
+
+function newWorker(options: WorkerOptions): Worker {
+  if (!import.meta.url.endsWith('.ts'))
+    return new Worker(new URL('./splice-worker.js', import.meta.url), options);
+  // run from its sources, as tests do: a thread does not inherit what makes the process understand them
+  const loader = JSON.stringify(import.meta.resolve('tsx/esm/api'));
+  const file = JSON.stringify(new URL('./splice-worker.ts', import.meta.url));
+  const begin = `import(${loader}).then(({ register }) => { register(); return import(${file}); })`;
+  return new Worker(begin, { ...options, eval: true });
 }
