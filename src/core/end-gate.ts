@@ -10,19 +10,20 @@ const awaited = 1 << 29;
  * A claim that was refused bars further holds: deletes that overlap without end would hold the body back for ever.
  */
 export class EndGate {
-  readonly #word: Int32Array;
+  /** For the gate that another thread has over the same memory. */
+  readonly word: Int32Array;
   /** Called when a claim that was refused would succeed; by the gate of whoever releases. */
   onFree: (() => void) | null = null;
 
-  /** @param word the first element is the gate, 0 at the start; on a SharedArrayBuffer where threads share it. */
-  constructor(word: Int32Array = new Int32Array(1)) {
-    this.#word = word;
+  /** @param word the first element is the gate, 0 at the start. */
+  constructor(word: Int32Array = new Int32Array(new SharedArrayBuffer(4))) {
+    this.word = word;
   }
 
   /** True: the end may be sent, now and for good. False while it is held; `onFree` tells when to claim again. */
   claim(): boolean {
     for (;;) {
-      const seen = Atomics.load(this.#word, 0);
+      const seen = Atomics.load(this.word, 0);
       if ((seen & claimed) !== 0) return true;
       const free = (seen & ~awaited) === 0;
       if (this.#replaces(seen, free ? claimed : seen | awaited)) return free;
@@ -35,17 +36,17 @@ export class EndGate {
    */
   hold(): boolean {
     for (;;) {
-      const seen = Atomics.load(this.#word, 0);
+      const seen = Atomics.load(this.word, 0);
       if ((seen & (claimed | awaited)) !== 0) return false;
       if (this.#replaces(seen, seen + 1)) return true;
     }
   }
 
   release(): void {
-    if (Atomics.sub(this.#word, 0, 1) === (awaited | 1)) this.onFree?.();
+    if (Atomics.sub(this.word, 0, 1) === (awaited | 1)) this.onFree?.();
   }
 
   #replaces(seen: number, next: number): boolean {
-    return Atomics.compareExchange(this.#word, 0, seen, next) === seen;
+    return Atomics.compareExchange(this.word, 0, seen, next) === seen;
   }
 }

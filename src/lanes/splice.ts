@@ -156,14 +156,14 @@ class Handover {
         () => this.#onTooSlow(),
       ),
       new Deadline(
-        () => this.#bodyLimitMs() - (monotonicMs() - this.#beganMs),
+        () => this.#bodyLeftMs(),
         () => this.#onTimeOver(),
       ),
     ];
   }
 
   async carry(): Promise<Carried> {
-    const { client, upstream, signal, interrupted } = this.#passage;
+    const { client, upstream, end, signal, interrupted } = this.#passage;
     const { socket } = client;
     signal.addEventListener('abort', this.#onAbort);
     client.on('close', this.#onClientClose);
@@ -178,6 +178,7 @@ class Handover {
       const transfer = this.#begin();
       if (transfer === null) return await this.#other.carry(this.#passage);
       this.#transfer = transfer;
+      end.onFree = () => transfer.look();
       this.#passage.progress.lane = 'splice';
       this.#passage.progress.follow(transfer.record);
       for (const deadline of this.#deadlines) deadline.arm();
@@ -189,13 +190,14 @@ class Handover {
       signal.removeEventListener('abort', this.#onAbort);
       client.off('close', this.#onClientClose);
       socket.off('close', this.#onClientClose);
+      end.onFree = null;
       this.#passage.progress.follow(null);
       if (!socket.destroyed) socket.setTimeout(this.#passage.clientSocketTimeoutMs);
     }
   }
 
   #begin(): RunningTransfer | null {
-    const { client, allowedBytes, chunkBytes, leastRate } = this.#passage;
+    const { client, end, allowedBytes, chunkBytes, leastRate } = this.#passage;
     const { engine, source, sink } = this.#way;
     this.#way.parser.stopReading();
     const prefix: unknown = client.readableLength > 0 ? client.read() : null;
@@ -206,7 +208,7 @@ class Handover {
       sink,
       body: this.#body(),
       prefix: new Uint8Array(held),
-      gate: null,
+      gate: end.word,
       chunkBytes,
       leastRate,
       allowedBytes,
@@ -320,6 +322,14 @@ class Handover {
     // while its time stands still it cannot be late before what was left of it has passed
     if (rateDueMs === Infinity) return Math.max(1, Math.min(leastRate.perMs, rateLeftMs));
     return rateDueMs - monotonicMs();
+  }
+
+  /** What the gateway itself was waited for is nobody's fault. */
+  #bodyLeftMs(): number {
+    const nowMs = monotonicMs();
+    return (
+      this.#bodyLimitMs() - (nowMs - this.#beganMs) + (this.#transfer?.record.waitedMs('gateway', nowMs) ?? 0)
+    );
   }
 
   #bodyLimitMs(): number {
