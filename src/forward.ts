@@ -103,6 +103,7 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
       maxBytes: config.upload.maxBytes,
       frameBytes: config.upload.frameBytes,
       chunkBytes: config.upload.chunkBytes,
+      spliceFromBytes: config.upload.spliceFromBytes,
       flushAfterMs: config.upload.flushAfterMs,
       chunkTimeoutMs: config.upload.chunkTimeoutMs,
       clientSocketTimeoutMs: config.clientSocketTimeoutMs,

@@ -107,6 +107,8 @@ export interface Config {
     /** How the upstream is asked, before the first byte of a body, whether it would take it. */
     /** `auto`: through the kernel where that can be had. */
     readonly lane: 'auto' | 'stream' | 'splice';
+    /** Of known length, with less than this to come: streamed. */
+    readonly spliceFromBytes: number;
     readonly preflight: 'none' | 'expect' | 'request';
     /** How long the answer to the request of a preflight may take. */
     readonly preflightTimeoutMs: number;

@@ -302,6 +302,7 @@ function configOf(
       chunkTimeoutMs: upload.chunk_timeout,
       timeLimit: { baseMs: upload.time_limit.base, perGibMs: upload.time_limit.per_gib },
       lane: upload.lane,
+      spliceFromBytes: upload.splice_from,
       preflight: upload.preflight,
       preflightTimeoutMs: upload.preflight_timeout,
       continueWaitMs: upload.continue_wait,

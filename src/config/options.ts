@@ -317,6 +317,12 @@ export const options = mapping({
         'How bytes are moved: `stream` in JavaScript; `splice` in the kernel, refused where that cannot be had (Linux with ' +
           'glibc, no listener with TLS); `auto` in the kernel where it can be had.',
       ),
+      splice_from: option(
+        size(),
+        '256KiB',
+        'With lanes `auto` and `splice`: a body of known length with less than this to come is streamed, because handing it to ' +
+          'the kernel costs more than it saves; 0 = none.',
+      ),
       watch_interval: option(
         duration(),
         15,

@@ -29,6 +29,8 @@ export interface Passage {
   /** Largest frame of a body of unknown length, in bytes. */
   readonly frameBytes: number;
   readonly chunkBytes: number;
+  /** A body of known length with less than this to come is not worth handing over to the kernel. */
+  readonly spliceFromBytes: number;
   /** How long a frame may wait to be filled. */
   readonly flushAfterMs: number;
   /** How long the upstream may take for `chunkBytes`; time in which nothing waits for it does not count. 0 = for ever. */

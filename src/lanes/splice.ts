@@ -4,7 +4,6 @@ import { type BridgePiece, bridgeBetween, canLeave } from '../core/chunk-bridge.
 import { type ChunkPosition, ChunkReader, readChunks } from '../core/chunk-reader.ts';
 import { GatewayError } from '../core/errors.ts';
 import { timeFor } from '../core/time-limit.ts';
-import { KiB } from '../core/units.ts';
 import { descriptorOf } from '../http/descriptor.ts';
 import { RequestParser } from '../http/request-parser.ts';
 import { Deadline } from './deadline.ts';
@@ -13,19 +12,11 @@ import type { Body, TransferEnd } from './kernel/orders.ts';
 import type { Ended, RunningTransfer, SpliceEngine } from './kernel/splice-engine.ts';
 import { type Carried, inFrames, type Lane, type Passage } from './lane.ts';
 
-/** Less than this is cheaper in JavaScript: handing a body over costs about as much as moving so much there. */
-const leastBytes = 256 * KiB;
-
 /** What the read that brought the head has brought of a chunked body. */
 interface ChunkStart {
   readonly position: ChunkPosition;
   /** Of data, before the position. */
   readonly dataBytes: number;
-}
-
-export interface SpliceLaneOptions {
-  /** Bodies of known length with less than this to come go the other way. Default 256 KiB. */
-  readonly leastBytes?: number;
 }
 
 /**
@@ -36,17 +27,15 @@ export class SpliceLane implements Lane {
   readonly name = 'splice';
   readonly #engine: () => SpliceEngine | null;
   readonly #other: Lane;
-  readonly #leastBytes: number;
   readonly #chunkStarts = new WeakMap<IncomingMessage, ChunkStart>();
 
   /**
    * @param engine null while there is none.
    * @param other for what cannot be spliced.
    */
-  constructor(engine: () => SpliceEngine | null, other: Lane, options: SpliceLaneOptions = {}) {
+  constructor(engine: () => SpliceEngine | null, other: Lane) {
     this.#engine = engine;
     this.#other = other;
-    this.#leastBytes = options.leastBytes ?? leastBytes;
   }
 
   prepare(request: IncomingMessage): void {
@@ -65,7 +54,7 @@ export class SpliceLane implements Lane {
 
   /** Null where the other lane has to do it; nothing has happened then. */
   #wayFor(passage: Passage): Way | null {
-    const { client, upstream, declaredBytes, maxBytes, signal } = passage;
+    const { client, upstream, declaredBytes, maxBytes, spliceFromBytes, signal } = passage;
     const engine = this.#engine();
     if (engine === null || !engine.alive || signal.aborted || client.destroyed || client.complete)
       return null;
@@ -77,7 +66,7 @@ export class SpliceLane implements Lane {
     if (client.socket.writableNeedDrain) return null;
     const heldBytes = client.readableLength;
     if (maxBytes > 0 && heldBytes > maxBytes) return null;
-    if (declaredBytes !== null && declaredBytes - heldBytes < Math.max(1, this.#leastBytes)) return null;
+    if (declaredBytes !== null && declaredBytes - heldBytes < Math.max(1, spliceFromBytes)) return null;
     if (!passage.endFollows)
       return declaredBytes === null ? null : { engine, source, sink, parser, position: null };
     const start = this.#chunkStarts.get(client);

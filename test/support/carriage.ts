@@ -84,6 +84,7 @@ export class Carriage {
       maxBytes: 0,
       frameBytes: MiB,
       chunkBytes: MiB,
+      spliceFromBytes: 0,
       flushAfterMs: 10,
       chunkTimeoutMs: 0,
       clientSocketTimeoutMs: 0,

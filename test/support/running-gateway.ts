@@ -5,6 +5,7 @@ import { type ImageApi, type ImageApiOptions, startImageApi } from '../../src/de
 import { Gateway } from '../../src/gateway.ts';
 import { createLog } from '../../src/log.ts';
 import { RawClient } from './raw-client.ts';
+import { lane } from './tested-lane.ts';
 
 /** Everybody in these tests unless said otherwise. */
 export const ann = { 'X-User-Id': 'ann', 'X-Project-Id': 'blue' };
@@ -130,6 +131,7 @@ export function testConfig(changes: WrittenOptions): ReturnType<typeof defaultCo
     listen: [{ address: '127.0.0.1:0' }],
     admin: { address: '127.0.0.1:0' },
     ...changes,
+    upload: { ...lane, ...changes.upload },
   });
 }
 

@@ -5,6 +5,7 @@ import type { WrittenOptions } from '../../src/config/options.ts';
 import { Gateway } from '../../src/gateway.ts';
 import { LogLines } from './log-lines.ts';
 import { RawClient } from './raw-client.ts';
+import { lane } from './tested-lane.ts';
 
 const uploadsAnswer = z.object({
   uploads: z.array(
@@ -49,6 +50,7 @@ export class TestGateway {
       ...changes,
       listen: [{ address: '127.0.0.1:0' }, ...(changes.listen ?? [])],
       admin: { address: '127.0.0.1:0' },
+      upload: { ...lane, ...changes.upload },
       upstream: {
         ...changes.upstream,
         servers: [`http://127.0.0.1:${upstreamPort}`],
