@@ -257,7 +257,10 @@ async function admitAndForward(
     client: record.client,
   });
   upload.reservedBytes = admitted.reservation.bytes;
-  client.onBroken = (error) => upload.abort(error);
+  client.onBroken = (error) => {
+    // what comes behind a body that was received whole is not its business
+    if (!upload.progress.endReceived) upload.abort(error);
+  };
   let verdict: Verdict | null = null;
   const method = client.request.method ?? '';
   let call: UpstreamCall | null = null;

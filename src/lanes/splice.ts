@@ -231,7 +231,8 @@ class Handover {
   readonly #onAbort = (): void => this.#fail(this.#passage.signal.reason);
 
   readonly #onClientClose = (): void => {
-    if (!this.#passage.client.complete) this.#fail(this.#clientGone());
+    // after the last byte a client that leaves changes nothing: the body is whole, the upstream decides
+    if (!this.#passage.progress.endReceived) this.#fail(this.#clientGone());
   };
 
   #clientGone(): GatewayError {
@@ -249,6 +250,8 @@ class Handover {
   /** Node's parser learns how far the body has come, so that what follows on the connection is read for what it is. */
   #takeBack(ended: Ended | null): void {
     const { client } = this.#passage;
+    // nobody else has seen the reset of a connection that was not read
+    if (ended?.end.how === 'source-lost') client.socket.destroy();
     if (client.destroyed || client.socket.destroyed) return;
     // nobody may have read in between: the body would have a hole
     if (client.readableLength > 0) throw new Error('Node has read bytes of a body that the kernel moved');
