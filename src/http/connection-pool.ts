@@ -31,6 +31,8 @@ export interface PassedAnswer {
   readonly headers: RawHeaders;
   /** Read to its end or destroyed: only then is its connection free. */
   readonly body: Dispatcher.ResponseData['body'];
+  /** What it comes from. */
+  readonly socket: PooledSocket;
 }
 
 /** What came of sending a request to one server. */
@@ -205,7 +207,7 @@ class Connection {
         answer.body.on('error', () => {}).destroy();
         throw error;
       }
-      return { answer: { status: answer.statusCode, headers: raw, body: answer.body } };
+      return { answer: { status: answer.statusCode, headers: raw, body: answer.body, socket: this.#socket } };
     } catch (thrown) {
       const error = upstreamError(thrown);
       const silent = error.code === 'upstream-lost' && this.#socket.bytesRead === readBytes;

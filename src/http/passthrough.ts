@@ -1,6 +1,6 @@
 import { pipeline } from 'node:stream/promises';
 import { GatewayError } from '../core/errors.ts';
-import { responseHeaders } from '../core/headers.ts';
+import { joinedHeader, responseHeaders } from '../core/headers.ts';
 import { linger, sendHead } from './answer.ts';
 import type { Client } from './client.ts';
 import { ClientBody } from './client-body.ts';
@@ -21,8 +21,16 @@ export interface PassOptions {
   readonly beforeAnswer?: (status: number, headers: readonly string[]) => Promise<void>;
   /** True: what was begun is carried to its end, although the client leaves. Default false. */
   readonly finishes?: boolean;
+  /** Moves a body of known length past this process; null where that cannot be. Its connection is of no more use then. */
+  readonly moveBody?: (client: Client, answer: PassedAnswer, bytes: number) => Promise<Moved | null>;
   /** Runs when the request may have reached the API, but its answer never comes. */
   readonly lost?: () => Promise<void>;
+}
+
+/** Of a body: what the client's kernel has of it, and whether that is all. */
+export interface Moved {
+  readonly bytes: number;
+  readonly whole: boolean;
 }
 
 /** A request that got its answer: the head of it, and what is to be told when the answer is over. */
@@ -63,7 +71,10 @@ export async function passThrough(
       await answer.body.dump();
       throw clientGone();
     }
-    return { status: answer.status, bytesToClient: await relayBody(client, request, answer) };
+    return {
+      status: answer.status,
+      bytesToClient: await relayBody(client, request, answer, options.moveBody),
+    };
   } finally {
     end();
     socket.off('close', onClose);
@@ -73,9 +84,11 @@ export async function passThrough(
 /** Sends the answer while it arrives. Resolves with the bytes of its body, also where it broke off. */
 async function relayBody(
   client: Client,
-  { body: sentBody }: PassedRequest,
-  { status, headers: received, body }: PassedAnswer,
+  { method, body: sentBody }: PassedRequest,
+  answer: PassedAnswer,
+  moveBody: PassOptions['moveBody'],
 ): Promise<number> {
+  const { status, headers: received, body } = answer;
   const { request, response, socket, options, answerFields } = client;
   const early = !request.complete;
   // RFC 9110 §8.6: a 204 has none, whatever Glance says
@@ -86,6 +99,14 @@ async function relayBody(
   if (early) response.useChunkedEncodingByDefault = false;
   response.writeHead(status, headers);
   sendHead(client, status);
+  const lengthBytes = early || method !== 'GET' || status !== 200 ? null : plainLength(received);
+  if (moveBody !== undefined && lengthBytes !== null) {
+    const moved = await moveBody(client, answer, lengthBytes);
+    if (moved !== null) {
+      if (!moved.whole) socket.resetAndDestroy();
+      return moved.bytes;
+    }
+  }
   let bytesToClient = 0;
   body.on('data', (piece: Buffer) => {
     bytesToClient += piece.length;
@@ -103,6 +124,13 @@ async function relayBody(
     socket.resetAndDestroy();
   }
   return bytesToClient;
+}
+
+/** What Content-Length says, where nothing else frames the body; null where it says nothing. */
+function plainLength(headers: readonly string[]): number | null {
+  if (joinedHeader(headers, 'transfer-encoding') !== undefined) return null;
+  const length = joinedHeader(headers, 'content-length') ?? '';
+  return /^[0-9]+$/.test(length) && Number.isSafeInteger(Number(length)) ? Number(length) : null;
 }
 
 const clientGone = (): GatewayError =>

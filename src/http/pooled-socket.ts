@@ -2,6 +2,7 @@ import { subscribe } from 'node:diagnostics_channel';
 import { Socket } from 'node:net';
 import { AnswerHeads } from '../core/answer-heads.ts';
 import { GatewayError } from '../core/errors.ts';
+import { stopReading } from './descriptor.ts';
 import { upstreamError } from './upstream-error.ts';
 
 /**
@@ -15,10 +16,21 @@ import { upstreamError } from './upstream-error.ts';
 export class PooledSocket extends Socket {
   #reason: Error | null = null;
   readonly #heads = new AnswerHeads();
+  #held = false;
 
   /** A request is about to go out. */
   expectAnswer(): void {
     this.#heads.expect();
+  }
+
+  /** Nothing more is read from the connection: somebody else does, by its descriptor. What was read already stays to be had. */
+  holdReading(): void {
+    this.#held = true;
+    stopReading(this);
+  }
+
+  override _read(bytes: number): void {
+    if (!this.#held) super._read(bytes);
   }
 
   override push(piece: unknown, encoding?: BufferEncoding): boolean {
