@@ -32,7 +32,7 @@ export interface Passage {
   /** Largest frame of a body of unknown length, in bytes. */
   readonly frameBytes: number;
   readonly chunkBytes: number;
-  /** How long a frame may wait to be filled. */
+  /** How long a frame may wait to be filled; a tenth of it where the client has fallen silent. */
   readonly flushAfterMs: number;
   /** How long the upstream may take for `chunkBytes`; time in which nothing waits for it does not count. 0 = for ever. */
   readonly chunkTimeoutMs: number;
