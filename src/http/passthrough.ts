@@ -1,7 +1,8 @@
-import { pipeline } from 'node:stream/promises';
+import type { ServerResponse } from 'node:http';
 import { GatewayError } from '../core/errors.ts';
 import { responseHeaders } from '../core/headers.ts';
 import { linger, sendHead } from './answer.ts';
+import type { AnswerBody } from './answer-body.ts';
 import type { Client } from './client.ts';
 import { ClientBody } from './client-body.ts';
 import { neverArrived, type PassedAnswer, type PassedRequest } from './connection-pool.ts';
@@ -60,7 +61,7 @@ export async function passThrough(
     const { answer } = answered;
     await beforeAnswer(answer.status, answer.headers);
     if (socket.destroyed) {
-      await answer.body.dump();
+      await answer.body.discard();
       throw clientGone();
     }
     return { status: answer.status, bytesToClient: await relayBody(client, request, answer) };
@@ -85,24 +86,52 @@ async function relayBody(
   // the end of an early answer is that of our side of the connection: Node would close both
   if (early) response.useChunkedEncodingByDefault = false;
   response.writeHead(status, headers);
-  sendHead(client, status);
-  let bytesToClient = 0;
-  body.on('data', (piece: Buffer) => {
-    bytesToClient += piece.length;
-  });
-  // before the pipeline closes it in order, which to an HTTP/1.0 client is the end of a whole answer
-  body.once('error', () => socket.resetAndDestroy());
-  try {
-    await pipeline(body, response, { end: !early });
-    if (early) {
-      if (sentBody instanceof ClientBody) sentBody.destroy();
-      void linger(client);
-    }
-  } catch {
-    // the head is out: the only honest end of a broken answer is a broken connection
+  // what came along with the head goes out with it, but for an answer that is not ended here
+  if (early || !body.begun) sendHead(client, status);
+  const { bytes, whole } = await relayPieces(body, response, { end: !early });
+  if (!whole) {
+    // the head is out: the only honest end of a broken answer is a broken connection. Closed in order, to an HTTP/1.0
+    // client it would be the end of a whole answer
     socket.resetAndDestroy();
+  } else if (early) {
+    if (sentBody instanceof ClientBody) sentBody.destroy();
+    void linger(client);
   }
-  return bytesToClient;
+  return bytes;
+}
+
+/** Resolves when the client's kernel has all of it, or with what it had when one of the two broke off. */
+function relayPieces(
+  body: AnswerBody,
+  response: ServerResponse,
+  { end }: { readonly end: boolean },
+): Promise<{ readonly bytes: number; readonly whole: boolean }> {
+  return new Promise((resolve) => {
+    let bytes = 0;
+    let whole = false;
+    const over = (): void => {
+      response.off('drain', onDrain);
+      response.off('close', over);
+      body.destroy();
+      resolve({ bytes, whole });
+    };
+    const onDrain = (): void => body.resume();
+    response.on('drain', onDrain);
+    response.on('close', over);
+    if (response.destroyed) return over();
+    body.read({
+      piece: (piece) => {
+        bytes += piece.length;
+        return response.write(piece);
+      },
+      end: () => {
+        whole = true;
+        if (end) response.end();
+        else over();
+      },
+      failed: over,
+    });
+  });
 }
 
 const clientGone = (): GatewayError =>
