@@ -5,6 +5,7 @@ import { KiB } from '../core/units.ts';
 import { AnswerBody } from './answer-body.ts';
 import { rawList } from './ask.ts';
 import type { ClientBody } from './client-body.ts';
+import type { GiveUp } from './client-departure.ts';
 import { openSocket, type PooledSocket } from './pooled-socket.ts';
 import { checkCoding, checkStatus, upstreamError } from './upstream-error.ts';
 
@@ -68,7 +69,7 @@ export class ConnectionPool {
   }
 
   /** Never throws. */
-  async send(request: PassedRequest, signal: AbortSignal | undefined): Promise<Attempt> {
+  async send(request: PassedRequest, signal: GiveUp | undefined): Promise<Attempt> {
     const idle = mayRepeat(request) ? this.#idle.pop() : undefined;
     if (idle !== undefined) {
       const attempt = await this.#sendOn(idle, request, signal);
@@ -112,7 +113,7 @@ export class ConnectionPool {
   async #sendOn(
     connection: Connection,
     request: PassedRequest,
-    signal: AbortSignal | undefined,
+    signal: GiveUp | undefined,
   ): Promise<Attempt> {
     return await connection.send(request, signal, () => this.#takeBack(connection, request));
   }
@@ -176,7 +177,7 @@ class Connection {
   }
 
   /** @param over told when nothing more of the request and its answer is to come: the connection may be free then. */
-  send(request: PassedRequest, signal: AbortSignal | undefined, over: () => void): Promise<Attempt> {
+  send(request: PassedRequest, signal: GiveUp | undefined, over: () => void): Promise<Attempt> {
     const { method, target, headers, body } = request;
     const sent = [...headers];
     const lengthBytes = Buffer.isBuffer(body) ? body.length : (body?.lengthBytes ?? null);
@@ -212,12 +213,12 @@ interface AnswerEvents {
 
 /** What undici's parser tells of the answer to one request. */
 class AnswerHandler implements Dispatcher.DispatchHandler {
-  readonly #signal: AbortSignal | undefined;
+  readonly #signal: GiveUp | undefined;
   readonly #events: AnswerEvents;
   #controller: Dispatcher.DispatchController | null = null;
   #body: AnswerBody | null = null;
 
-  constructor(signal: AbortSignal | undefined, events: AnswerEvents) {
+  constructor(signal: GiveUp | undefined, events: AnswerEvents) {
     this.#signal = signal;
     this.#events = events;
     signal?.addEventListener('abort', this.#onAbort);
@@ -259,6 +260,7 @@ class AnswerHandler implements Dispatcher.DispatchHandler {
   }
 
   readonly #onAbort = (): void => {
-    this.#controller?.abort(this.#signal?.reason);
+    const reason = this.#signal?.reason;
+    this.#controller?.abort(reason instanceof Error ? reason : new Error(String(reason)));
   };
 }

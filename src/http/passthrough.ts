@@ -1,10 +1,11 @@
 import type { ServerResponse } from 'node:http';
-import { GatewayError } from '../core/errors.ts';
+import type { GatewayError } from '../core/errors.ts';
 import { responseHeaders } from '../core/headers.ts';
 import { linger, sendHead } from './answer.ts';
 import type { AnswerBody } from './answer-body.ts';
 import type { Client } from './client.ts';
 import { ClientBody } from './client-body.ts';
+import { ClientDeparture, clientGone, type GiveUp } from './client-departure.ts';
 import { neverArrived, type PassedAnswer, type PassedRequest } from './connection-pool.ts';
 
 /** What came of a request that was passed through. Bytes are those of bodies. */
@@ -41,19 +42,16 @@ export interface Answered {
 export async function passThrough(
   client: Client,
   request: PassedRequest,
-  ask: (signal: AbortSignal) => Promise<Answered>,
+  ask: (signal: GiveUp | undefined) => Promise<Answered>,
   options: PassOptions = {},
 ): Promise<Passed> {
   const { beforeAnswer = async () => {}, finishes = false, lost = async () => {} } = options;
   const { socket } = client;
   if (socket.destroyed) throw clientGone();
-  const gone = new AbortController();
-  const onClose = (): void => gone.abort();
-  // Node does not tell the close of the connection to every response
-  if (!finishes) socket.once('close', onClose);
+  const departure = finishes ? undefined : new ClientDeparture(socket);
   let end = (): void => {};
   try {
-    const answered = await ask(gone.signal).catch(async (error: GatewayError) => {
+    const answered = await ask(departure).catch(async (error: GatewayError) => {
       if (!neverArrived.has(error.code)) await lost();
       throw error;
     });
@@ -67,7 +65,7 @@ export async function passThrough(
     return { status: answer.status, bytesToClient: await relayBody(client, request, answer) };
   } finally {
     end();
-    socket.off('close', onClose);
+    departure?.end();
   }
 }
 
@@ -133,6 +131,3 @@ function relayPieces(
     });
   });
 }
-
-const clientGone = (): GatewayError =>
-  new GatewayError('client-gone', 'The client closed the connection before it was answered.');
