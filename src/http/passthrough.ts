@@ -1,9 +1,11 @@
-import { pipeline } from 'node:stream/promises';
-import { GatewayError } from '../core/errors.ts';
+import type { ServerResponse } from 'node:http';
+import type { GatewayError } from '../core/errors.ts';
 import { joinedHeader, responseHeaders } from '../core/headers.ts';
 import { linger, sendHead } from './answer.ts';
+import type { AnswerBody } from './answer-body.ts';
 import type { Client } from './client.ts';
 import { ClientBody } from './client-body.ts';
+import { ClientDeparture, clientGone, type GiveUp } from './client-departure.ts';
 import { neverArrived, type PassedAnswer, type PassedRequest } from './connection-pool.ts';
 
 /** What came of a request that was passed through. Bytes are those of bodies. */
@@ -48,19 +50,16 @@ export interface Answered {
 export async function passThrough(
   client: Client,
   request: PassedRequest,
-  ask: (signal: AbortSignal) => Promise<Answered>,
+  ask: (signal: GiveUp | undefined) => Promise<Answered>,
   options: PassOptions = {},
 ): Promise<Passed> {
   const { beforeAnswer = async () => {}, finishes = false, lost = async () => {} } = options;
   const { socket } = client;
   if (socket.destroyed) throw clientGone();
-  const gone = new AbortController();
-  const onClose = (): void => gone.abort();
-  // Node does not tell the close of the connection to every response
-  if (!finishes) socket.once('close', onClose);
+  const departure = finishes ? undefined : new ClientDeparture(socket);
   let end = (): void => {};
   try {
-    const answered = await ask(gone.signal).catch(async (error: GatewayError) => {
+    const answered = await ask(departure).catch(async (error: GatewayError) => {
       if (!neverArrived.has(error.code)) await lost();
       throw error;
     });
@@ -68,7 +67,7 @@ export async function passThrough(
     const { answer } = answered;
     await beforeAnswer(answer.status, answer.headers);
     if (socket.destroyed) {
-      await answer.body.dump();
+      await answer.body.discard();
       throw clientGone();
     }
     return {
@@ -77,7 +76,7 @@ export async function passThrough(
     };
   } finally {
     end();
-    socket.off('close', onClose);
+    departure?.end();
   }
 }
 
@@ -98,32 +97,20 @@ async function relayBody(
   // the end of an early answer is that of our side of the connection: Node would close both
   if (early) response.useChunkedEncodingByDefault = false;
   response.writeHead(status, headers);
-  sendHead(client, status);
   const lengthBytes = early || method !== 'GET' || status !== 200 ? null : plainLength(received);
-  if (moveBody !== undefined && lengthBytes !== null) {
-    const moved = await moveBody(client, answer, lengthBytes);
-    if (moved !== null) {
-      if (!moved.whole) socket.resetAndDestroy();
-      return moved.bytes;
-    }
-  }
-  let bytesToClient = 0;
-  body.on('data', (piece: Buffer) => {
-    bytesToClient += piece.length;
-  });
-  // before the pipeline closes it in order, which to an HTTP/1.0 client is the end of a whole answer
-  body.once('error', () => socket.resetAndDestroy());
-  try {
-    await pipeline(body, response, { end: !early });
-    if (early) {
-      if (sentBody instanceof ClientBody) sentBody.destroy();
-      void linger(client);
-    }
-  } catch {
-    // the head is out: the only honest end of a broken answer is a broken connection
+  const moved = lengthBytes === null ? null : ((await moveBody?.(client, answer, lengthBytes)) ?? null);
+  // what came along with the head goes out with it, but for an answer that is not ended here
+  if (moved === null && (early || !body.begun)) sendHead(client, status);
+  const { bytes, whole } = moved ?? (await relayPieces(body, response, { end: !early }));
+  if (!whole) {
+    // the head is out: the only honest end of a broken answer is a broken connection. Closed in order, to an HTTP/1.0
+    // client it would be the end of a whole answer
     socket.resetAndDestroy();
+  } else if (early) {
+    if (sentBody instanceof ClientBody) sentBody.destroy();
+    void linger(client);
   }
-  return bytesToClient;
+  return bytes;
 }
 
 /** What Content-Length says, where nothing else frames the body; null where it says nothing. */
@@ -133,5 +120,36 @@ function plainLength(headers: readonly string[]): number | null {
   return /^[0-9]+$/.test(length) && Number.isSafeInteger(Number(length)) ? Number(length) : null;
 }
 
-const clientGone = (): GatewayError =>
-  new GatewayError('client-gone', 'The client closed the connection before it was answered.');
+/** Resolves when the client's kernel has all of it, or with what it had when one of the two broke off. */
+function relayPieces(
+  body: AnswerBody,
+  response: ServerResponse,
+  { end }: { readonly end: boolean },
+): Promise<{ readonly bytes: number; readonly whole: boolean }> {
+  return new Promise((resolve) => {
+    let bytes = 0;
+    let whole = false;
+    const over = (): void => {
+      response.off('drain', onDrain);
+      response.off('close', over);
+      body.destroy();
+      resolve({ bytes, whole });
+    };
+    const onDrain = (): void => body.resume();
+    response.on('drain', onDrain);
+    response.on('close', over);
+    if (response.destroyed) return over();
+    body.read({
+      piece: (piece) => {
+        bytes += piece.length;
+        return response.write(piece);
+      },
+      end: () => {
+        whole = true;
+        if (end) response.end();
+        else over();
+      },
+      failed: over,
+    });
+  });
+}

@@ -2,6 +2,7 @@ import { subscribe } from 'node:diagnostics_channel';
 import { Socket } from 'node:net';
 import { AnswerHeads } from '../core/answer-heads.ts';
 import { GatewayError } from '../core/errors.ts';
+import type { GiveUp } from './client-departure.ts';
 import { stopReading } from './descriptor.ts';
 import { upstreamError } from './upstream-error.ts';
 
@@ -27,6 +28,11 @@ export class PooledSocket extends Socket {
   holdReading(): void {
     this.#held = true;
     stopReading(this);
+  }
+
+  readOn(): void {
+    this.#held = false;
+    this.read(0);
   }
 
   override _read(bytes: number): void {
@@ -78,7 +84,7 @@ function renamed(error: Error): Error {
 export function openSocket(
   { hostname, port }: URL,
   timeoutMs: number,
-  signal: AbortSignal | undefined,
+  signal: GiveUp | undefined,
 ): Promise<PooledSocket> {
   return new Promise((resolve, reject) => {
     const socket = new PooledSocket();

@@ -1,5 +1,6 @@
-import type { Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
+import { sendHead } from '../http/answer.ts';
+import type { AnswerBody } from '../http/answer-body.ts';
 import type { Client } from '../http/client.ts';
 import { descriptorOf } from '../http/descriptor.ts';
 import type { PooledSocket } from '../http/pooled-socket.ts';
@@ -7,11 +8,11 @@ import { Deadline } from './deadline.ts';
 import { monotonicMs } from './kernel/monotonic.ts';
 import type { RunningTransfer, SpliceEngine } from './kernel/splice-engine.ts';
 
-/** A body of known length on its way to a client, whose head is written. */
+/** A body of known length on its way to a client, for whom the head is set but not sent. */
 export interface DownloadOptions {
   readonly client: Client;
-  /** On its way through Node's streams; nobody has read of it. */
-  readonly body: Readable;
+  /** Nobody has read of it. */
+  readonly body: AnswerBody;
   /** What the body comes from. Not used again if the download is spliced. */
   readonly source: PooledSocket;
   readonly bytes: number;
@@ -48,6 +49,11 @@ class Download {
   readonly #pieces: Buffer[] = [];
   #prefixBytes = 0;
   #over = false;
+  #streaming = false;
+  #tellOver = (): void => {};
+  readonly #isOver = new Promise<void>((resolve) => {
+    this.#tellOver = resolve;
+  });
   #transfer: RunningTransfer | null = null;
   readonly #deadlines: readonly Deadline[];
 
@@ -73,31 +79,35 @@ class Download {
     const { request, response, socket } = client;
     const stop = (): void => {
       this.#over = true;
+      this.#tellOver();
       this.#transfer?.cancel();
     };
-    body.on('data', this.#onData);
-    // the connection of the answer is closed at the end, which its parser takes for a broken answer
-    body.on('error', stop);
+    const onDrain = (): void => body.resume();
     socket.on('close', stop);
+    response.on('drain', onDrain);
     // Node sees nothing of what moves; whose silence it is, is known here
     request.on('timeout', ignore);
     try {
       source.holdReading();
+      body.read({
+        piece: (piece) => this.#onPiece(piece),
+        end: () => this.#tellOver(),
+        failed: stop,
+      });
       await this.#takeWhatIsRead();
-      if (this.#pieces.length > 0) response.write(Buffer.concat(this.#pieces.splice(0)));
+      sendHead(client, response.statusCode);
+      for (const piece of this.#pieces.splice(0)) response.write(piece);
       await flushed(client);
       if (this.#prefixBytes === this.#options.bytes) return this.#end(true);
-      if (this.#over || socket.destroyed) return this.#end(false);
+      if (this.#over) return this.#end(false);
       return await this.#splice();
     } finally {
       for (const deadline of this.#deadlines) deadline.end();
-      body.off('data', this.#onData);
-      body.off('error', stop);
-      body.on('error', ignore);
       socket.off('close', stop);
+      response.off('drain', onDrain);
       request.off('timeout', ignore);
-      // an orderly close: to a parser that has not seen the end a reset would be another's fault
-      source.destroy();
+      // an orderly close: nothing is wrong with an answer that came to its end past its parser
+      if (this.#transfer !== null) source.destroy();
       body.destroy();
     }
   }
@@ -116,7 +126,7 @@ class Download {
       allowedBytes: bytes,
       onMore: ignore,
     });
-    if (transfer === null) return this.#end(false);
+    if (transfer === null) return await this.#stream();
     this.#transfer = transfer;
     for (const deadline of this.#deadlines) deadline.arm();
     const ended = await transfer.ended;
@@ -130,24 +140,32 @@ class Download {
     return { bytes: this.#prefixBytes + sentBytes, whole };
   }
 
+  /** There is no room in the kernel lane: Node reads on. */
+  async #stream(): Promise<Downloaded> {
+    this.#streaming = true;
+    this.#options.source.readOn();
+    this.#options.body.resume();
+    await this.#isOver;
+    return this.#end(this.#prefixBytes === this.#options.bytes);
+  }
+
   /** What is in the memory of this process of the body. No more comes, so a turn or two bring all of it. */
   async #takeWhatIsRead(): Promise<void> {
-    const { body, source } = this.#options;
-    body.resume();
+    const { source } = this.#options;
     let quiet = 0;
     while (quiet < 2 && !this.#over) {
       const before = this.#prefixBytes;
       await turn();
-      const left = source.readableLength + body.readableLength;
-      quiet = left === 0 && this.#prefixBytes === before ? quiet + 1 : 0;
+      quiet = source.readableLength === 0 && this.#prefixBytes === before ? quiet + 1 : 0;
     }
-    body.pause();
   }
 
-  readonly #onData = (piece: Buffer): void => {
-    this.#pieces.push(piece);
+  #onPiece(piece: Buffer): boolean {
     this.#prefixBytes += piece.length;
-  };
+    if (this.#streaming) return this.#options.client.response.write(piece);
+    this.#pieces.push(piece);
+    return true;
+  }
 
   /** Until the API has said nothing for too long, while it was listened to. */
   #silenceLeftMs(): number {
