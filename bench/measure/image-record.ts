@@ -1,0 +1,12 @@
+/** What an origin says of every image: it is empty, and of the project whose uploads are measured. */
+export const imageRecord = JSON.stringify({
+  id: '6f1ed002-ab5d-4b4b-8f6e-2f3a1c1d0e5f',
+  name: 'bench',
+  status: 'queued',
+  owner: 'blue',
+  visibility: 'private',
+  size: null,
+});
+
+/** Lines of a head that say who asks; a gateway counts for them. */
+export const callerFields = ['X-User-Id: ann', 'X-Project-Id: blue'] as const;
