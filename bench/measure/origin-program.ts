@@ -1,10 +1,10 @@
 // An API that takes every upload and throws its body away in the kernel, sends bodies from memory, and answers every other
-// request with one image's record. One process, one thread, which blocks for ever in epoll. Argument: bytes of a download.
+// request with one image's record, or with what is stored. One process, one thread, which blocks for ever in epoll. Argument: bytes of a download.
 // Prints its port; then for each line on its input what it has seen so far.
 import { readSync, writeSync } from 'node:fs';
 import { BodyDiscard } from './body-discard.ts';
 import { Epoll, type Watcher } from './epoll.ts';
-import { imageRecord } from './image-record.ts';
+import { imageRecord, usageRecord, usageTarget } from './image-record.ts';
 import { libc, SystemCallError, wouldWait } from './libc.ts';
 import { MessageHead } from './message-head.ts';
 import type { OriginCounts } from './origin.ts';
@@ -15,11 +15,14 @@ const body = new WireBody({ bytes: downloadBytes, frameBytes: 0 });
 const counts: OriginCounts = { uploads: 0, uploadBytes: 0, downloads: 0, others: 0, broken: 0 };
 const epoll = new Epoll();
 
+const json = (text: string): Buffer =>
+  Buffer.from(
+    `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${text.length}\r\n\r\n${text}`,
+  );
 const answers = {
   stored: Buffer.from('HTTP/1.1 204 No Content\r\n\r\n'),
-  record: Buffer.from(
-    `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${imageRecord.length}\r\n\r\n${imageRecord}`,
-  ),
+  record: json(imageRecord),
+  usage: json(usageRecord),
   download: Buffer.from(
     `HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: ${downloadBytes}\r\n\r\n`,
   ),
@@ -78,10 +81,12 @@ class Connection implements Watcher {
     this.#countedBytes = upload.bytes;
     if (!whole) return false;
     this.#upload = null;
-    const isUpload = this.#request?.line.startsWith('PUT ') ?? false;
+    const line = this.#request?.line ?? '';
+    const isUpload = line.startsWith('PUT ');
     if (isUpload) counts.uploads += 1;
     else counts.others += 1;
-    libc.send(this.#fd, isUpload ? answers.stored : answers.record);
+    const asked = line.startsWith(`GET ${usageTarget} `) ? answers.usage : answers.record;
+    libc.send(this.#fd, isUpload ? answers.stored : asked);
     return this.#answered();
   }
 
