@@ -1,0 +1,103 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Comparison, compare } from '../bench/measure/comparison.ts';
+import { thisMachine } from '../bench/measure/machine.ts';
+import { type Report, writeReport } from '../bench/measure/report.ts';
+import { transfer } from '../bench/measure/transfer.ts';
+import type { Workload } from '../bench/measure/workload.ts';
+import { KiB, MiB } from '../src/core/units.ts';
+import { type HaproxyBytes, haproxy } from './haproxy.ts';
+import { httpProxy } from './http-proxy.ts';
+import { asInstalled, tunedNginx, unbuffered, withQuotaService } from './nginx.ts';
+import { judge, promises, type Verdict } from './promises.ts';
+import { requests } from './requests.ts';
+import { resultsFolder } from './results.ts';
+import { commit, type RunOptions } from './run-options.ts';
+import { sluice } from './sluice.ts';
+import { ratiosMarkdown, splicedMarkdown, verdictsMarkdown } from './tables.ts';
+
+/** What HAProxy says that it moved in one workload, its proof among it. */
+export interface SplicedShare extends HaproxyBytes {
+  readonly workload: string;
+  readonly contender: string;
+}
+
+interface RatioReport extends Report {
+  readonly commit: string;
+  readonly spliced: readonly SplicedShare[];
+  readonly verdicts: readonly Verdict[];
+}
+
+function workloads(quick: boolean): Workload[] {
+  const bodies = { bodyBytes: 512 * MiB, connections: 4, keepAlive: true, roundSeconds: quick ? 1 : 3 };
+  const small = { connections: 32, roundSeconds: quick ? 1 : 2 };
+  const upload = (name: string, title: string, frameBytes: number): Workload =>
+    transfer({ ...bodies, name, title, kind: 'upload', frameBytes });
+  return [
+    upload('uploads-by-length', 'Uploads by length, 4 connections', 0),
+    upload('uploads-chunked-64k', 'Uploads in chunks of 64 KiB, 4 connections', 64 * KiB),
+    upload('uploads-chunked-1m', 'Uploads in chunks of 1 MiB, 4 connections', MiB),
+    transfer({
+      ...bodies,
+      name: 'downloads',
+      title: 'Downloads, 4 connections',
+      kind: 'download',
+      frameBytes: 0,
+    }),
+    requests({
+      ...small,
+      name: 'small-requests',
+      title: 'Downloads of 1 KiB, 32 connections',
+      kind: 'download',
+      bodyBytes: KiB,
+    }),
+    requests({
+      ...small,
+      name: 'small-uploads',
+      title: 'Uploads of 1 KiB, 32 connections',
+      kind: 'upload',
+      bodyBytes: KiB,
+    }),
+  ];
+}
+
+/** All contenders in all workloads. @returns the report's Markdown. */
+export async function runRatios({ keystone, lane, quick, only, command, say }: RunOptions): Promise<string> {
+  const spliced: SplicedShare[] = [];
+  const comparisons: Comparison[] = [];
+  const begun = { title: 'Sluice beside nginx and HAProxy', command, begunAt: new Date().toISOString() };
+  const about = { ...begun, machine: thisMachine(), commit: commit() };
+  for (const workload of workloads(quick).filter(({ name }) => only === '' || name === only)) {
+    const moved = new Map<string, HaproxyBytes>();
+    const tell = (name: string, bytes: HaproxyBytes): void => void moved.set(name, bytes);
+    const contenders = [
+      sluice(keystone, lane),
+      tunedNginx(1),
+      tunedNginx(2),
+      withQuotaService(keystone),
+      unbuffered(),
+      asInstalled(),
+      haproxy('copies', tell),
+      haproxy('auto', tell),
+      haproxy('splices', tell),
+      httpProxy('kept'),
+      httpProxy('closed'),
+    ];
+    comparisons.push(await compare(workload, contenders, quick ? 1 : 5, say));
+    for (const [contender, bytes] of moved) spliced.push({ workload: workload.name, contender, ...bytes });
+  }
+  const verdicts = judge(promises, comparisons);
+  const report: RatioReport = { ...about, comparisons, spliced, verdicts };
+  const folder = resultsFolder(quick);
+  const name = 'ratios';
+  const markdown = [
+    await writeReport(report, folder, name),
+    `Commit ${report.commit}.`,
+    ratiosMarkdown(comparisons),
+    splicedMarkdown(spliced),
+    verdictsMarkdown(verdicts),
+    '',
+  ].join('\n\n');
+  await writeFile(join(folder, `${name}.md`), markdown);
+  return markdown;
+}
