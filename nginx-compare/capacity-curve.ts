@@ -104,15 +104,18 @@ async function measurePoint(
     point.cpuSecondsPerGB.push(flowed.cpuSeconds / gigabytes);
     point.gigabytesPerSecond.push(gigabytes / flowed.seconds);
     point.cpuSecondsPerUpload.push((await load(small)).cpuSeconds / options.uploads);
+    // throws if one of them has ended meanwhile
+    await waiting.hold(point.waiting);
   } finally {
     await waiting.stop();
     await running.stop();
   }
 }
 
+/** Quiet for as long as it takes to look up every upload's image once (`upload.watch_interval`). */
 export const wholeCurve: CurveOptions = {
   waiting: [1, 10, 100, 1_000, 5_000, 9_000],
-  rounds: 5,
+  rounds: 3,
   flowBytes: 4 * GiB,
   uploads: 2_000,
   quietMs: 15_000,

@@ -1,5 +1,6 @@
-// npm run nginx-compare [-- --quick | --long | --capacity] [-- --lane LANE] [-- --only WORKLOAD]: see README.md.
+// npm run nginx-compare [-- [--quick] [--long | --capacity] [--lane LANE] [--only WORKLOAD] [--seconds A_ROUND]]: see README.md.
 import { parseArgs } from 'node:util';
+import { z } from 'zod';
 import { callerToken } from '../bench/measure/image-record.ts';
 import { FakeKeystone } from '../test/support/fake-keystone.ts';
 import { runCapacity } from './capacity.ts';
@@ -14,6 +15,7 @@ const { values } = parseArgs({
     capacity: { type: 'boolean', default: false },
     lane: { type: 'string', default: 'auto' },
     only: { type: 'string', default: '' },
+    seconds: { type: 'string', default: '3' },
   },
 });
 const keystone = await FakeKeystone.start();
@@ -23,6 +25,7 @@ const options = {
   lane: laneName.parse(values.lane),
   quick: values.quick,
   only: values.only,
+  roundSeconds: values.quick ? 1 : z.coerce.number().positive().parse(values.seconds),
   command: [
     'npm run nginx-compare',
     ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : []),

@@ -6,6 +6,7 @@ import { type Report, writeReport } from '../bench/measure/report.ts';
 import { transfer } from '../bench/measure/transfer.ts';
 import type { Workload } from '../bench/measure/workload.ts';
 import { KiB, MiB } from '../src/core/units.ts';
+import { writeCapacityPage } from './capacity-files.ts';
 import { type HaproxyBytes, haproxy } from './haproxy.ts';
 import { httpProxy } from './http-proxy.ts';
 import { asInstalled, tunedNginx, unbuffered, withQuotaService } from './nginx.ts';
@@ -28,9 +29,9 @@ interface RatioReport extends Report {
   readonly verdicts: readonly Verdict[];
 }
 
-function workloads(quick: boolean): Workload[] {
-  const bodies = { bodyBytes: 512 * MiB, connections: 4, keepAlive: true, roundSeconds: quick ? 1 : 3 };
-  const small = { connections: 32, roundSeconds: quick ? 1 : 2 };
+function workloads(roundSeconds: number): Workload[] {
+  const bodies = { bodyBytes: 512 * MiB, connections: 4, keepAlive: true, roundSeconds };
+  const small = { connections: 32, roundSeconds };
   const upload = (name: string, title: string, frameBytes: number): Workload =>
     transfer({ ...bodies, name, title, kind: 'upload', frameBytes });
   return [
@@ -62,12 +63,20 @@ function workloads(quick: boolean): Workload[] {
 }
 
 /** All contenders in all workloads. @returns the report's Markdown. */
-export async function runRatios({ keystone, lane, quick, only, command, say }: RunOptions): Promise<string> {
+export async function runRatios({
+  keystone,
+  lane,
+  quick,
+  only,
+  roundSeconds,
+  command,
+  say,
+}: RunOptions): Promise<string> {
   const spliced: SplicedShare[] = [];
   const comparisons: Comparison[] = [];
   const begun = { title: 'Sluice beside nginx and HAProxy', command, begunAt: new Date().toISOString() };
   const about = { ...begun, machine: thisMachine(), commit: commit() };
-  for (const workload of workloads(quick).filter(({ name }) => only === '' || name === only)) {
+  for (const workload of workloads(roundSeconds).filter(({ name }) => only === '' || name === only)) {
     const moved = new Map<string, HaproxyBytes>();
     const tell = (name: string, bytes: HaproxyBytes): void => void moved.set(name, bytes);
     const contenders = [
@@ -99,5 +108,6 @@ export async function runRatios({ keystone, lane, quick, only, command, say }: R
     '',
   ].join('\n\n');
   await writeFile(join(folder, `${name}.md`), markdown);
+  if (!quick && only === '') await writeCapacityPage();
   return markdown;
 }

@@ -9,11 +9,18 @@ export interface RunOptions {
   readonly quick: boolean;
   /** One workload; '' for all. */
   readonly only: string;
+  /** How long a round of the ratios takes, about. */
+  readonly roundSeconds: number;
   readonly command: string;
   say(line: string): void;
 }
 
-/** What a run's figures are of: the commit, with a mark if the files are not as it has them. */
+/** What figures depend on; not what a run itself writes, nor what explains it. */
+const measured = ['src', 'bench', 'nginx-compare', 'package-lock.json', ':!nginx-compare/results', ':!*.md'];
+
+/** What a run's figures are of: the commit, with a mark if files differ from it. */
 export function commit(): string {
-  return execFileSync('git', ['describe', '--always', '--dirty', '--abbrev=12'], { encoding: 'utf8' }).trim();
+  const git = (...args: string[]): string => execFileSync('git', args, { encoding: 'utf8' }).trim();
+  const changed = git('status', '--porcelain', '--', ...measured) !== '';
+  return `${git('rev-parse', '--short=12', 'HEAD')}${changed ? '-dirty' : ''}`;
 }
