@@ -39,10 +39,11 @@ export const tunedNginx = (workers: 1 | 2): ScratchContender =>
   }));
 
 /** With a service beside it that knows tokens and counts bytes: what one would build instead. */
-export const withQuotaService = (keystone: string): ScratchContender =>
+/** @param limitBytes that a project may store. */
+export const withQuotaService = (keystone: string, limitBytes = 2 ** 52): ScratchContender =>
   nginx('nginx + quota service', 'nginx-auth-request.conf', async (folder): Promise<Setup> => {
     const port = await freePort();
-    const command = [process.execPath, service, `${port}`, keystone, `${2 ** 52}`] as const;
+    const command = [process.execPath, service, `${port}`, keystone, `${limitBytes}`] as const;
     const beside = [await PeerProcess.start({ command, port, file: join(folder, 'quota-service.log') })];
     return { values: { ...scratch(folder), ...tuned, WORKERS: 1, QUOTA: port }, beside };
   });
