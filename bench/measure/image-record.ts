@@ -1,4 +1,7 @@
-/** What an origin says of every image: it is empty, and of the project whose uploads are measured. */
+/**
+ * What an origin answers to every question: an image that is empty, and of the project whose uploads are measured; read as
+ * a list, no image at all.
+ */
 export const imageRecord = JSON.stringify({
   id: '6f1ed002-ab5d-4b4b-8f6e-2f3a1c1d0e5f',
   name: 'bench',
@@ -6,6 +9,7 @@ export const imageRecord = JSON.stringify({
   owner: 'blue',
   visibility: 'private',
   size: null,
+  images: [],
 });
 
 /** Lines of a head that say who asks; a gateway counts for them. */
