@@ -97,7 +97,10 @@ export class Peer {
       );
       socket.destroy();
       if (ended) {
-        throw new Error(this.#said.trim() || `${this.#process.spawnargs.join(' ')} has ended`);
+        throw new Error(
+          this.#said.replaceAll(join(this.#folder, 'configuration.mjs'), 'configuration').trim() ||
+            `${this.#process.spawnargs.join(' ')} has ended`,
+        );
       }
       if (connected) return;
       await pause(20);

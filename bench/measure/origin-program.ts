@@ -15,14 +15,19 @@ const body = new WireBody({ bytes: downloadBytes, frameBytes: 0 });
 const counts: OriginCounts = { uploads: 0, uploadBytes: 0, downloads: 0, others: 0, broken: 0 };
 const epoll = new Epoll();
 
+/** Both ways of an answer's head: the second says that the connection ends, as whoever closes it has to. */
+const heads = (lines: string, rest = ''): readonly [Buffer, Buffer] => [
+  Buffer.from(`${lines}\r\n\r\n${rest}`),
+  Buffer.from(`${lines}\r\nConnection: close\r\n\r\n${rest}`),
+];
+const lengthOf = (bytes: number): string => `Content-Length: ${bytes}`;
 const answers = {
-  stored: Buffer.from('HTTP/1.1 204 No Content\r\n\r\n'),
-  record: Buffer.from(
-    `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${imageRecord.length}\r\n\r\n${imageRecord}`,
+  stored: heads('HTTP/1.1 204 No Content'),
+  record: heads(
+    `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n${lengthOf(imageRecord.length)}`,
+    imageRecord,
   ),
-  download: Buffer.from(
-    `HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: ${downloadBytes}\r\n\r\n`,
-  ),
+  download: heads(`HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n${lengthOf(downloadBytes)}`),
 };
 
 class Connection implements Watcher {
@@ -63,7 +68,7 @@ class Connection implements Watcher {
     this.#request = request;
     if (request.line.startsWith('GET ') && request.line.includes('/file ')) {
       counts.downloads += 1;
-      libc.send(this.#fd, answers.download, true);
+      libc.send(this.#fd, answers.download[request.closes ? 1 : 0], true);
       this.#sentBytes = 0;
     } else {
       this.#upload = new BodyDiscard(request.framing);
@@ -81,7 +86,7 @@ class Connection implements Watcher {
     const isUpload = this.#request?.line.startsWith('PUT ') ?? false;
     if (isUpload) counts.uploads += 1;
     else counts.others += 1;
-    libc.send(this.#fd, isUpload ? answers.stored : answers.record);
+    libc.send(this.#fd, answers[isUpload ? 'stored' : 'record'][this.#request?.closes ? 1 : 0]);
     return this.#answered();
   }
 

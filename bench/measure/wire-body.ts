@@ -54,12 +54,12 @@ export class WireBody {
   }
 
   /** Sends on from a byte of the wire. @returns bytes, 0 where the socket takes no more. @throws SystemCallError */
-  send(to: number, atByte: number): number {
+  send(to: number, atByte: number, mostBytes = Number.POSITIVE_INFINITY): number {
     const inParts = atByte < this.#partsBytes;
     const from = inParts
       ? this.#part.subarray(atByte % this.#part.length)
       : this.#rest.subarray(atByte - this.#partsBytes);
-    const sent = libc.send(to, from);
+    const sent = libc.send(to, mostBytes < from.length ? from.subarray(0, mostBytes) : from);
     return sent === wouldWait ? 0 : sent;
   }
 }
