@@ -76,6 +76,7 @@ async function measurePoint(
       port: running.port,
       kind: 'upload',
       frameBytes: 0,
+      heldBytes: 0,
       keepAlive: true,
       fields: [...callerFields],
       ...what,

@@ -8,7 +8,6 @@ import { ours } from './promises.ts';
 const portGBPerSecond = 25 / 8;
 
 const median = (figures: readonly number[]): number => spreadOf(figures).median;
-const show = (figure: number): string => shown(figure) || '?';
 
 /** Resident memory that each waiting upload adds, in bytes. */
 export const eachBytes = ({ waiting, beforeBytes, residentBytes }: CapacityPoint): number =>
@@ -31,7 +30,7 @@ const flows = [
 ] as const;
 
 const requests = [
-  ['a request (download of 1 KiB)', 'small-requests'],
+  ["a request (an image's record)", 'small-requests'],
   ['an upload (of 1 KiB: identity, image looked up, quota, ledger)', 'small-uploads'],
 ] as const;
 
@@ -53,23 +52,23 @@ export function capacityPage(ratios: RatioRun, capacity: CapacityRun): string {
   );
   const costs = flows.map(([title, workload]) => {
     const cpu = cpuOf(ratios, workload);
-    return `| ${title} | ${show(cpu)} s/GB | ${show(1 / cpu)} GB/s (${show(8 / cpu)} Gbit/s) | ${show(cpu * portGBPerSecond)} |`;
+    return `| ${title} | ${shown(cpu)} s/GB | ${shown(1 / cpu)} GB/s (${shown(8 / cpu)} Gbit/s) | ${shown(cpu * portGBPerSecond)} |`;
   });
   const each = requests.map(([title, workload]) => {
     const microseconds = cpuOf(ratios, workload);
-    return `| ${title} | ${show(microseconds)} µs | ${show(1e6 / microseconds)} a second |`;
+    return `| ${title} | ${shown(microseconds)} µs | ${shown(1e6 / microseconds)} a second |`;
   });
   const waitingCpu = median(last.waitingCores) / last.waiting;
   const curve = points.map((point) => {
     const cells = [
       `${point.waiting}`,
-      show(median(point.residentBytes) / MiB),
+      shown(median(point.residentBytes) / MiB),
       // of few uploads the memory is less than what a process gains and loses by itself
-      point.waiting < 100 ? '' : show(eachBytes(point) / KiB),
-      show(median(point.waitingCores)),
-      show(median(point.cpuSecondsPerGB)),
-      show(median(point.gigabytesPerSecond)),
-      show(median(point.cpuSecondsPerUpload) * 1e6),
+      point.waiting < 100 ? '' : shown(eachBytes(point) / KiB),
+      shown(median(point.waitingCores)),
+      shown(median(point.cpuSecondsPerGB)),
+      shown(median(point.gigabytesPerSecond)),
+      shown(median(point.cpuSecondsPerUpload) * 1e6),
     ];
     return `| ${cells.join(' | ')} |`;
   });
@@ -92,9 +91,9 @@ ${costs.join('\n')}
 | one of | CPU | one core |
 | --- | --- | --- |
 ${each.join('\n')}
-| a waiting upload (of ${last.waiting}) | ${show(waitingCpu * 1e6)} µs a second | ${show(1 / waitingCpu)} at once |
+| a waiting upload (of ${last.waiting}) | ${shown(waitingCpu * 1e6)} µs a second | ${shown(1 / waitingCpu)} at once |
 
-A waiting upload is resident with ${show(eachBytes(last) / KiB)} KiB. It costs CPU because its image is looked up every
+A waiting upload is resident with ${shown(eachBytes(last) / KiB)} KiB. It costs CPU because its image is looked up every
 \`upload.watch_interval\`, and its client is looked at. In the lane \`stream\` one process uses one core, and a little more for the kernel and for collecting garbage:
 where the table says more than one core, more processes stand side by side behind one address.
 
@@ -107,7 +106,7 @@ the others nothing. Beside them 4 connections upload as fast as they can, then 3
 | --- | --- | --- | --- | --- | --- | --- |
 ${curve.join('\n')}
 
-With ${last.waiting} waiting a GB costs ${show(growth)} times what it costs with ${first.waiting}.
+With ${last.waiting} waiting a GB costs ${shown(growth)} times what it costs with ${first.waiting}.
 
 ![CPU for a GB](../nginx-compare/results/capacity-cpu.svg)
 ![Memory](../nginx-compare/results/capacity-memory.svg)

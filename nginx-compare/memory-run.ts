@@ -45,6 +45,7 @@ export async function memoryRun(
         port: running.port,
         kind,
         frameBytes,
+        heldBytes: 0,
         connections,
         exchanges: 2 * connections,
         bodyBytes,

@@ -74,7 +74,7 @@ export const promises: readonly RatioPromise[] = [
     text: 'small requests: CPU for one',
     workload: 'small-requests',
     figure: 'cpu',
-    peer: 'http-proxy, kept alive',
+    peer: 'http-proxy',
     bound: { atMost: 0.5 },
   },
 ];

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import { imageRecord, usageRecord, usageTarget } from './image-record.ts';
+import { imageRecord } from './image-record.ts';
 
 /** An upload that has arrived whole, as Node's own parser understood it. */
 export interface ArrivedBody {
@@ -37,8 +37,7 @@ export class CheckingOrigin {
       } else if (target.endsWith('/file')) {
         response.writeHead(200, { 'Content-Length': download.length }).end(download);
       } else {
-        response.writeHead(200, { 'Content-Type': 'application/json' });
-        response.end(target === usageTarget ? usageRecord : imageRecord);
+        response.writeHead(200, { 'Content-Type': 'application/json' }).end(imageRecord);
       }
     });
     server.listen(0, '127.0.0.1');

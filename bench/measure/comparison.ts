@@ -30,9 +30,10 @@ const reasonOf = (error: unknown): string => (error instanceof Error ? error.mes
 export async function compare(
   workload: Workload,
   contenders: readonly Contender[],
-  rounds: number,
+  wantedRounds: number,
   say: (line: string) => void,
 ): Promise<Comparison> {
+  const rounds = Math.min(wantedRounds, workload.mostRounds ?? wantedRounds);
   const versions = new Map<string, string>();
   const failures = new Map<string, string>();
   const fails = (name: string, error: unknown): void => {

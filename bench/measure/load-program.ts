@@ -1,5 +1,6 @@
 // Sends uploads or asks for downloads, over several connections at once, from one thread that blocks. For each line of its
-// input, a `Load` as JSON, it prints a `LoadOutcome`.
+// input, a `Load` as JSON, it prints a `LoadOutcome`; before that, where uploads are held, one line when they are, and waits
+// for another.
 import { randomUUID } from 'node:crypto';
 import { readSync, writeSync } from 'node:fs';
 import { BodyDiscard } from './body-discard.ts';
@@ -19,6 +20,8 @@ function bodyOf(shape: BodyShape): WireBody {
   return made;
 }
 
+const mostBeginning = 20;
+
 /** One load, until every exchange of it has ended. */
 class Run {
   readonly load: Load;
@@ -27,6 +30,8 @@ class Run {
   readonly failures = new Map<string, number>();
   answered = 0;
   bodyBytes = 0;
+  /** Those that have sent what they may. */
+  readonly held = new Set<Client>();
   #begun = 0;
   #ended = 0;
 
@@ -48,10 +53,22 @@ class Run {
     else this.failures.set(failure, (this.failures.get(failure) ?? 0) + 1);
   }
 
-  outcome(): LoadOutcome {
+  /** @param release waits until held uploads may go on. */
+  outcome(release: () => void): LoadOutcome {
+    const { connections, exchanges, heldBytes } = this.load;
     const beganMs = performance.now();
-    for (let i = 0; i < this.load.connections; i += 1) new Client(this).next();
-    while (this.#ended < this.load.exchanges) this.epoll.turn();
+    const clients = Array.from({ length: connections }, () => new Client(this));
+    if (heldBytes > 0) {
+      // few at a time are on their way, so that no queue of a listener is full
+      for (const [begun, client] of clients.entries()) {
+        while (begun - this.held.size - this.#ended >= mostBeginning) this.epoll.turn();
+        client.next();
+      }
+      while (this.held.size + this.#ended < exchanges) this.epoll.turn();
+      release();
+      for (const client of this.held) client.release();
+    } else for (const client of clients) client.next();
+    while (this.#ended < exchanges) this.epoll.turn();
     const wallMs = performance.now() - beganMs;
     const { answered, bodyBytes } = this;
     return { answered, bodyBytes, wallMs, failures: Object.fromEntries(this.failures) };
@@ -68,9 +85,19 @@ class Client implements Watcher {
   #answer: MessageHead | null = null;
   #answerBody: BodyDiscard | null = null;
   #writable = false;
+  #mostBodyBytes: number;
 
   constructor(run: Run) {
     this.#run = run;
+    this.#mostBodyBytes = run.load.heldBytes || Number.POSITIVE_INFINITY;
+  }
+
+  /** Goes on after it was held. */
+  release(): void {
+    this.#mostBodyBytes = Number.POSITIVE_INFINITY;
+    if (this.#fd === null) return;
+    this.#writable = true;
+    this.#run.epoll.watch(this.#fd, this, true);
   }
 
   next(): void {
@@ -121,15 +148,16 @@ class Client implements Watcher {
 
   #send(fd: number): void {
     const { body, epoll } = this.#run;
-    const wholeBytes = this.#head.length + body.wireBytes;
-    while (this.#sentBytes < wholeBytes) {
+    const mayBytes = this.#head.length + Math.min(body.wireBytes, this.#mostBodyBytes);
+    while (this.#sentBytes < mayBytes) {
       const inHead = this.#sentBytes < this.#head.length;
       const sent = inHead
         ? Math.max(0, libc.send(fd, this.#head.subarray(this.#sentBytes), body.wireBytes > 0))
-        : body.send(fd, this.#sentBytes - this.#head.length);
+        : body.send(fd, this.#sentBytes - this.#head.length, mayBytes - this.#sentBytes);
       if (sent === 0) return;
       this.#sentBytes += sent;
     }
+    if (this.#mostBodyBytes < body.wireBytes) this.#run.held.add(this);
     if (this.#writable) epoll.watch(fd, this, false);
     this.#writable = false;
   }
@@ -180,16 +208,29 @@ const input = new Epoll();
 input.watch(0, { ready() {} }, false);
 const chunk = Buffer.alloc(64 * 1024);
 let told = '';
-for (;;) {
-  const end = told.indexOf('\n');
-  if (end >= 0) {
-    const load = loadSchema.parse(JSON.parse(told.slice(0, end)));
-    told = told.slice(end + 1);
-    writeSync(1, `${JSON.stringify(new Run(load).outcome())}\n`);
-    continue;
+
+/** @returns null at the end of the input. */
+function nextLine(): string | null {
+  for (;;) {
+    const end = told.indexOf('\n');
+    if (end >= 0) {
+      const line = told.slice(0, end);
+      told = told.slice(end + 1);
+      return line;
+    }
+    input.turn();
+    const read = readSync(0, chunk);
+    if (read === 0) return null;
+    told += chunk.toString('utf8', 0, read);
   }
-  input.turn();
-  const read = readSync(0, chunk);
-  if (read === 0) break;
-  told += chunk.toString('utf8', 0, read);
+}
+
+function release(): void {
+  writeSync(1, 'held\n');
+  nextLine();
+}
+
+for (let line = nextLine(); line !== null; line = nextLine()) {
+  const load = loadSchema.parse(JSON.parse(line));
+  writeSync(1, `${JSON.stringify(new Run(load).outcome(release))}\n`);
 }

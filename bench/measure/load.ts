@@ -14,6 +14,8 @@ export const loadSchema = z.object({
   frameBytes: z.number(),
   /** False: each exchange has a connection of its own. */
   keepAlive: z.boolean(),
+  /** Each upload stops after so many bytes on the wire, until it is released; 0: none does. As many as connections. */
+  heldBytes: z.number(),
   /** Lines of the head beside those that the kind asks for. */
   fields: z.array(z.string()),
 });
@@ -44,6 +46,16 @@ export class LoadGenerator {
   async run(load: Load): Promise<LoadOutcome> {
     this.#process.tell(JSON.stringify(load));
     return outcomeSchema.parse(JSON.parse(await this.#process.line()));
+  }
+
+  /** Begins uploads that are held: resolves when each has sent what it may. @returns lets them go on to the end. */
+  async hold(load: Load): Promise<() => Promise<LoadOutcome>> {
+    this.#process.tell(JSON.stringify(load));
+    await this.#process.line();
+    return async () => {
+      this.#process.tell('release');
+      return outcomeSchema.parse(JSON.parse(await this.#process.line()));
+    };
   }
 
   async stop(): Promise<void> {

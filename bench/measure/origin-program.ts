@@ -1,10 +1,10 @@
 // An API that takes every upload and throws its body away in the kernel, sends bodies from memory, and answers every other
-// request with one image's record, or with what is stored. One process, one thread, which blocks for ever in epoll. Argument: bytes of a download.
+// request with one image's record. One process, one thread, which blocks for ever in epoll. Argument: bytes of a download.
 // Prints its port; then for each line on its input what it has seen so far.
 import { readSync, writeSync } from 'node:fs';
 import { BodyDiscard } from './body-discard.ts';
 import { Epoll, type Watcher } from './epoll.ts';
-import { imageRecord, usageRecord, usageTarget } from './image-record.ts';
+import { imageRecord } from './image-record.ts';
 import { libc, SystemCallError, wouldWait } from './libc.ts';
 import { MessageHead } from './message-head.ts';
 import type { OriginCounts } from './origin.ts';
@@ -15,17 +15,19 @@ const body = new WireBody({ bytes: downloadBytes, frameBytes: 0 });
 const counts: OriginCounts = { uploads: 0, uploadBytes: 0, downloads: 0, others: 0, broken: 0 };
 const epoll = new Epoll();
 
-const json = (text: string): Buffer =>
-  Buffer.from(
-    `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${text.length}\r\n\r\n${text}`,
-  );
+/** Both ways of an answer's head: the second says that the connection ends, as whoever closes it has to. */
+const heads = (lines: string, rest = ''): readonly [Buffer, Buffer] => [
+  Buffer.from(`${lines}\r\n\r\n${rest}`),
+  Buffer.from(`${lines}\r\nConnection: close\r\n\r\n${rest}`),
+];
+const lengthOf = (bytes: number): string => `Content-Length: ${bytes}`;
 const answers = {
-  stored: Buffer.from('HTTP/1.1 204 No Content\r\n\r\n'),
-  record: json(imageRecord),
-  usage: json(usageRecord),
-  download: Buffer.from(
-    `HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: ${downloadBytes}\r\n\r\n`,
+  stored: heads('HTTP/1.1 204 No Content'),
+  record: heads(
+    `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n${lengthOf(imageRecord.length)}`,
+    imageRecord,
   ),
+  download: heads(`HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n${lengthOf(downloadBytes)}`),
 };
 
 class Connection implements Watcher {
@@ -66,7 +68,7 @@ class Connection implements Watcher {
     this.#request = request;
     if (request.line.startsWith('GET ') && request.line.includes('/file ')) {
       counts.downloads += 1;
-      libc.send(this.#fd, answers.download, true);
+      libc.send(this.#fd, answers.download[request.closes ? 1 : 0], true);
       this.#sentBytes = 0;
     } else {
       this.#upload = new BodyDiscard(request.framing);
@@ -81,12 +83,10 @@ class Connection implements Watcher {
     this.#countedBytes = upload.bytes;
     if (!whole) return false;
     this.#upload = null;
-    const line = this.#request?.line ?? '';
-    const isUpload = line.startsWith('PUT ');
+    const isUpload = this.#request?.line.startsWith('PUT ') ?? false;
     if (isUpload) counts.uploads += 1;
     else counts.others += 1;
-    const asked = line.startsWith(`GET ${usageTarget} `) ? answers.usage : answers.record;
-    libc.send(this.#fd, isUpload ? answers.stored : asked);
+    libc.send(this.#fd, answers[isUpload ? 'stored' : 'record'][this.#request?.closes ? 1 : 0]);
     return this.#answered();
   }
 

@@ -18,25 +18,30 @@ export interface TransferOptions extends BytesToPass {
   readonly keepAlive: boolean;
   /** A round takes about so long: as many bodies as the warm-up says that the contender moves in that time. */
   readonly roundSeconds: number;
+  /** What costs are told for: bytes, or bodies that are so small that they hardly matter. */
+  readonly per: 'GB' | 'body';
 }
 
-export const transferFigures: readonly FigureKind[] = [
-  { key: 'cpu', title: 'CPU', unit: 's/GB', better: 'less', plotted: true },
-  { key: 'speed', title: 'speed', unit: 'GB/s', better: 'more', plotted: true },
-  { key: 'generator', title: 'CPU of the generator', unit: 's/GB', better: 'less', plotted: false },
-  { key: 'origin', title: 'CPU of the origin', unit: 's/GB', better: 'less', plotted: false },
-  { key: 'resident', title: 'resident', unit: 'MiB', better: 'less', plotted: false },
-];
-
-const warmUpBytes = 512 * MiB;
+const warmUp = { bytes: 512 * MiB, bodies: 2_000 } as const;
 const gigabyte = 1e9;
+
+function figuresOf({ per }: TransferOptions): readonly FigureKind[] {
+  const [cost, speed] = per === 'GB' ? ['s/GB', 'GB/s'] : ['µs/upload', 'uploads/s'];
+  return [
+    { key: 'cpu', title: 'CPU', unit: cost, better: 'less', plotted: true },
+    { key: 'speed', title: 'speed', unit: speed, better: 'more', plotted: true },
+    { key: 'generator', title: 'CPU of the generator', unit: cost, better: 'less', plotted: false },
+    { key: 'origin', title: 'CPU of the origin', unit: cost, better: 'less', plotted: false },
+    { key: 'resident', title: 'resident', unit: 'MiB', better: 'less', plotted: false },
+  ];
+}
 
 /** Bodies of one kind and length, several at once. */
 export function transfer(options: TransferOptions): Workload {
   return {
     name: options.name,
     title: options.title,
-    figures: transferFigures,
+    figures: figuresOf(options),
     prove: (contender) => proveBytes(contender, options),
     open: () => openTransfer(options),
   };
@@ -58,6 +63,7 @@ async function openTransfer(options: TransferOptions): Promise<OpenWorkload> {
       bodyBytes,
       frameBytes: options.frameBytes,
       keepAlive: options.keepAlive,
+      heldBytes: 0,
       fields: [...callerFields],
     };
     const before = await origin.counts();
@@ -71,10 +77,13 @@ async function openTransfer(options: TransferOptions): Promise<OpenWorkload> {
     if (arrived !== exchanges * bodyBytes) {
       throw new Error(`${arrived} of ${exchanges * bodyBytes} bytes have arrived`);
     }
-    const [cpu = 0, generatorCpu = 0, originCpu = 0] = used.map((seconds) => seconds / (arrived / gigabyte));
+    const amount = options.per === 'GB' ? arrived / gigabyte : exchanges;
+    const [cpu = 0, generatorCpu = 0, originCpu = 0] = used.map(
+      (seconds) => (seconds * (options.per === 'GB' ? 1 : 1e6)) / amount,
+    );
     const figures: Figures = {
       cpu,
-      speed: arrived / gigabyte / (outcome.wallMs / 1000),
+      speed: amount / (outcome.wallMs / 1000),
       generator: generatorCpu,
       origin: originCpu,
       resident: usage.residentBytes() / MiB,
@@ -89,10 +98,14 @@ async function openTransfer(options: TransferOptions): Promise<OpenWorkload> {
       let exchanges = 0;
       return async () => {
         const warm = exchanges > 0;
-        if (!warm) exchanges = Math.max(connections, Math.ceil(warmUpBytes / bodyBytes));
+        if (!warm) {
+          const enough = Math.min(warmUp.bodies, Math.ceil(warmUp.bytes / bodyBytes));
+          exchanges = Math.max(connections, enough);
+        }
         const figures = await once(running, usage, exchanges);
         if (!warm) {
-          const bodiesPerSecond = ((figures.speed ?? 0) * gigabyte) / bodyBytes;
+          const speed = figures.speed ?? 0;
+          const bodiesPerSecond = options.per === 'GB' ? (speed * gigabyte) / bodyBytes : speed;
           exchanges = Math.max(connections, Math.round(bodiesPerSecond * roundSeconds));
         }
         return figures;

@@ -19,6 +19,8 @@ export interface Workload {
   readonly name: string;
   readonly title: string;
   readonly figures: readonly FigureKind[];
+  /** It is not measured in more rounds than that; left out: in as many as are wanted. */
+  readonly mostRounds?: number;
   /** Shows that a contender does it right. @throws Error that says what is wrong. */
   prove(contender: Contender): Promise<void>;
   /** Starts what is needed beside the contenders. */
