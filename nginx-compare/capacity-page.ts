@@ -34,7 +34,7 @@ const requests = [
   ['an upload (of 1 KiB: identity, image looked up, quota, ledger)', 'small-uploads'],
 ] as const;
 
-function source({ begunAt, commit, machine }: RatioRun | CapacityRun, command: string, file: string): string {
+function source({ begunAt, command, commit, machine }: RatioRun | CapacityRun, file: string): string {
   const when = begunAt.slice(0, 16).replace('T', ' ');
   return (
     `\`${command}\` of ${when} UTC ([figures](../nginx-compare/results/${file})): commit ${commit}, ` +
@@ -79,8 +79,8 @@ export function capacityPage(ratios: RatioRun, capacity: CapacityRun): string {
 What Sluice costs with identity, quota and ledger on, and what a machine carries by that: figures are medians of
 measurements on loopback, so the work of a network card and its driver comes on top. Lane and version: ${versions[0]?.version ?? '?'}.
 
-- ${source(ratios, 'npm run nginx-compare', 'ratios.json')}.
-- ${source(capacity, 'npm run nginx-compare -- --capacity', 'capacity.json')}.
+- ${source(ratios, 'ratios.json')}.
+- ${source(capacity, 'capacity.json')}.
 
 ## What things cost, and what one core carries
 
@@ -95,7 +95,7 @@ ${each.join('\n')}
 
 A waiting upload is resident with ${shown(eachBytes(last) / KiB)} KiB. It costs CPU because its image is looked up every
 \`upload.watch_interval\`, and its client is looked at. In the lane \`stream\` one process uses one core, and a little more for the kernel and for collecting garbage:
-where the table says more than one core, more processes stand side by side behind one address.
+what the table says beyond one core needs more processes behind one address, and with \`ledger.type: memory\` each of them counts by itself.
 
 ## How cost grows with connections
 

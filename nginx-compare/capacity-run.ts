@@ -39,6 +39,7 @@ export const capacityRunSchema = z.object({
 
 /** As much of a run of `nginx-compare` as the cost of Sluice alone needs. */
 export const ratioRunSchema = z.object({
+  command: z.string(),
   begunAt: z.string(),
   commit: z.string(),
   machine: machineSchema,
