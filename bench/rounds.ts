@@ -18,13 +18,13 @@ export function spreadOf(figures: readonly number[]): Spread {
 /**
  * Times several contenders in alternating rounds, so that what else the machine does falls on all of them alike.
  * A round before the first is not counted.
- * @returns by name, one figure a round, as `run` returns them.
+ * @returns by name, one figure (or whatever `run` returns) a round.
  */
-export async function alternate(
-  contenders: Readonly<Record<string, () => Promise<number>>>,
+export async function alternate<Figure = number>(
+  contenders: Readonly<Record<string, () => Promise<Figure>>>,
   rounds: number,
-): Promise<Map<string, number[]>> {
-  const figures = new Map(Object.keys(contenders).map((name): [string, number[]] => [name, []]));
+): Promise<Map<string, Figure[]>> {
+  const figures = new Map(Object.keys(contenders).map((name): [string, Figure[]] => [name, []]));
   for (let round = -1; round < rounds; round += 1) {
     for (const [name, run] of Object.entries(contenders)) {
       const figure = await run();
