@@ -11,6 +11,3 @@ export const imageRecord = JSON.stringify({
   size: null,
   images: [],
 });
-
-/** Lines of a head that say who asks; a gateway counts for them. */
-export const callerFields = ['X-User-Id: ann', 'X-Project-Id: blue'] as const;
