@@ -6,12 +6,12 @@ import type { Readable, Writable } from 'node:stream';
 import { ProcessUsage } from '../../bench/measure/process-usage.ts';
 import { MiB } from '../../src/core/units.ts';
 
-/** Says what `burn` used by its own count, in seconds; the other two let a thread and a process do it. */
+/** `burn` uses 0.3 s of CPU by its own count, most of it in user mode; the others let a thread or a process do it. */
 const program = `
 const { Worker } = require('node:worker_threads');
 const { spawn } = require('node:child_process');
 const burn = 'const used = () => { const { user, system } = process.cpuUsage(); return (user + system) / 1e6; };' +
-  'const from = used(); while (used() - from < 0.3);';
+  'const from = used(); while (used() - from < 0.3) for (let i = 0; i < 1e6; i += 1) Math.sqrt(i);';
 const held = [];
 require('node:readline').createInterface(process.stdin).on('line', (line) => {
   const done = () => console.log('done');
@@ -22,6 +22,7 @@ require('node:readline').createInterface(process.stdin).on('line', (line) => {
     child.stdout.once('data', done);
     process.once('exit', () => child.kill('SIGKILL'));
   }
+  if (line === 'ended child') spawn(process.execPath, ['-e', burn]).once('exit', done);
   if (line === 'hold') { held.push(Buffer.alloc(64 * 1024 * 1024, 'x')); done(); }
 });
 console.log('ready');
@@ -50,8 +51,8 @@ describe('what a process uses, from /proc', () => {
     await closed;
   });
 
-  for (const what of ['burn', 'thread', 'child']) {
-    it(`counts CPU of ${what === 'burn' ? 'itself' : `a ${what} of it`}`, async () => {
+  for (const what of ['burn', 'thread', 'child', 'ended child']) {
+    it(`counts CPU of ${what === 'burn' ? 'itself' : `its ${what}`}`, async () => {
       const before = usage.cpuSeconds();
       await does(what);
       // 0.3 s by the other's own count; two readings are each off by a tick of three counters at most
