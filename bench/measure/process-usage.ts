@@ -18,6 +18,11 @@ export class ProcessUsage {
     this.#roots = pids;
   }
 
+  /** Those that run now. */
+  pids(): readonly number[] {
+    return this.#family().map(({ pid }) => pid);
+  }
+
   /** Used until now by all threads of all of them, in seconds, to a hundredth. A process that is gone counts nothing. */
   cpuSeconds(): number {
     return this.#family().reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0);
