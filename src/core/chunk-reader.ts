@@ -11,6 +11,11 @@ const phases = [
   'size',
   'digits',
   'extension',
+  'extension-name',
+  'extension-value',
+  'extension-quoted',
+  'extension-escaped',
+  'extension-unquoted',
   'size-lf',
   'data',
   'data-cr',
@@ -30,12 +35,19 @@ export interface ChunkPosition {
   /** Bytes of data of the chunk under way that are still to come; in `digits` what its digits say so far. */
   readonly leftBytes: number;
   readonly besideBytes: number;
+  /** In `trailer-name` as much of it as was read; of no meaning elsewhere. */
+  readonly trailerName: string;
 }
 
-export const chunkStart: ChunkPosition = { phase: 'size', leftBytes: 0, besideBytes: 0 };
+export const chunkStart: ChunkPosition = { phase: 'size', leftBytes: 0, besideBytes: 0, trailerName: '' };
 
 const CR = 13;
 const LF = 10;
+const semicolon = 0x3b;
+const quote = 0x22;
+const backslash = 0x5c;
+/** They would frame the body once more, in another way (RFC 9110 §6.5.1). */
+const framingFields = new Set(['content-length', 'transfer-encoding']);
 const isControl = (byte: number): boolean => (byte < 32 && byte !== 9) || byte === 127;
 /** RFC 9110 §5.6.2. */
 const token = new Set(
@@ -50,15 +62,22 @@ export class ChunkReader {
   #phase: Phase;
   #leftBytes: number;
   #besideBytes: number;
+  #trailerName: string;
 
   constructor(position: ChunkPosition = chunkStart) {
     this.#phase = position.phase;
     this.#leftBytes = position.leftBytes;
     this.#besideBytes = position.besideBytes;
+    this.#trailerName = position.trailerName;
   }
 
   get position(): ChunkPosition {
-    return { phase: this.#phase, leftBytes: this.#leftBytes, besideBytes: this.#besideBytes };
+    return {
+      phase: this.#phase,
+      leftBytes: this.#leftBytes,
+      besideBytes: this.#besideBytes,
+      trailerName: this.#trailerName,
+    };
   }
 
   /** Bytes of data that come next; 0 where framing comes next, or nothing. */
@@ -100,13 +119,16 @@ export class ChunkReader {
         return;
       case 'digits':
         if (byte === CR) this.#phase = 'size-lf';
-        else if (byte === 0x3b) this.#phase = 'extension';
+        else if (byte === semicolon) this.#phase = 'extension';
         else this.#digit(byte);
         return;
       case 'extension':
-        this.#beside();
-        if (byte === CR) this.#phase = 'size-lf';
-        else if (isControl(byte)) throw broken('A chunk has an extension with a control character.');
+      case 'extension-name':
+      case 'extension-value':
+      case 'extension-quoted':
+      case 'extension-escaped':
+      case 'extension-unquoted':
+        this.#phase = this.#readExtension(this.#phase, byte);
         return;
       case 'size-lf':
         expectByte(byte, LF);
@@ -126,11 +148,14 @@ export class ChunkReader {
           return;
         }
         this.#phase = 'trailer-name';
+        this.#trailerName = '';
         this.#readName(byte);
         return;
       case 'trailer-name':
-        if (byte === 0x3a) this.#phase = 'trailer-value';
-        else this.#readName(byte);
+        if (byte !== 0x3a) return this.#readName(byte);
+        if (framingFields.has(this.#trailerName.toLowerCase()))
+          throw broken(`It has ${this.#trailerName} in its trailers.`);
+        this.#phase = 'trailer-value';
         return;
       case 'trailer-value':
         this.#beside();
@@ -158,6 +183,30 @@ export class ChunkReader {
   #readName(byte: number): void {
     this.#beside();
     if (!token.has(byte)) throw broken('A trailer is no header field.');
+    this.#trailerName += String.fromCharCode(byte);
+  }
+
+  /** RFC 9112 §7.1.1, without the space that servers were to read and that nobody sends. */
+  #readExtension(phase: Phase, byte: number): Phase {
+    this.#beside();
+    switch (phase) {
+      case 'extension-quoted':
+        if (byte === quote) return 'extension-unquoted';
+        if (byte === backslash) return 'extension-escaped';
+        if (!isControl(byte)) return phase;
+        break;
+      case 'extension-escaped':
+        if (!isControl(byte)) return 'extension-quoted';
+        break;
+      default:
+        if (byte === CR && phase !== 'extension') return 'size-lf';
+        if (byte === semicolon && phase !== 'extension') return 'extension';
+        if (byte === 0x3d && phase === 'extension-name') return 'extension-value';
+        if (byte === quote && phase === 'extension-value') return 'extension-quoted';
+        if (token.has(byte) && phase !== 'extension-unquoted')
+          return phase === 'extension' ? 'extension-name' : phase;
+    }
+    throw broken('A chunk has an extension that is none.');
   }
 
   #beside(): void {
