@@ -3,13 +3,9 @@ import { type Cutter, FrameCutter, LengthCutter, type Write } from '../core/cutt
 import { GatewayError } from '../core/errors.ts';
 import { RateWatch } from '../core/least-rate.ts';
 import { timeFor } from '../core/time-limit.ts';
-import { KiB } from '../core/units.ts';
 import { Waits } from '../core/waits.ts';
 import { Deadline } from './deadline.ts';
 import { type Carried, inFrames, type Lane, type Passage } from './lane.ts';
-
-/** Held at most for a body of known length, which needs no filling of frames: a few reads. */
-const lengthHoldBytes = 256 * KiB;
 
 /** A client that sends nothing for this share of `flushAfterMs` has fallen silent; looked for no more often than `leastSilenceMs`. */
 const silentShare = 0.05;
@@ -98,8 +94,10 @@ class Carriage {
       this.#resumeBytes = passage.frameBytes;
     } else {
       this.#cutter = new LengthCutter();
-      this.#holdBytes = lengthHoldBytes;
-      this.#resumeBytes = (lengthHoldBytes * 2) / 3;
+      // no frame has to fill, and bytes that wait leave the processor's cache and outlive the young generation of V8; but a
+      // last byte that is held until the end has come must not keep the end from being read
+      this.#holdBytes = blockBytes;
+      this.#resumeBytes = blockBytes / 2;
     }
   }
 
