@@ -221,7 +221,6 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
       '2:15: ledger.key_prefix: redis is not built yet',
       '3:10: ledger.lease: redis is not built yet',
     ],
-    ['upload: { lane: splice }', '1:17: upload.lane: splice is not built yet'],
     [
       'upstream: { servers: ["https://a"] }',
       '1:23: upstream.servers[0]: https to the upstream is not built yet',

@@ -233,7 +233,7 @@ describe('a gateway that has as much under way as it may', () => {
     const body = Buffer.alloc(8 * MiB, 'x');
 
     it('lets running uploads go on with a block each, and takes no new one until bytes have left', async () => {
-      await start({ max_buffered: '1MiB' });
+      await start({ max_buffered: '1MiB', upload: { lane: 'stream' } });
       upstream.script = (connection) => {
         if (connection.head.startsWith('PUT')) connection.stopReading();
         else connection.answer('200 OK\r\nConnection: close');
@@ -270,7 +270,7 @@ describe('a gateway that has as much under way as it may', () => {
     });
 
     it('sends what an upload has instead of filling its frame, while another holds all there may be', async () => {
-      await start({ max_buffered: '256KiB' });
+      await start({ max_buffered: '256KiB', upload: { lane: 'stream' } });
       const stuck = await upload('Transfer-Encoding: chunked');
       await eventually(() => upstream.connections.length === 1);
       upstream.connections[0]?.stopReading();
