@@ -1,4 +1,4 @@
-/** The middle of some figures, and how far the others lie apart. */
+/** The middle of some figures (of an even number the mean of the two in the middle), and how far the others lie apart. */
 export interface Spread {
   readonly median: number;
   readonly least: number;
@@ -10,9 +10,11 @@ export function spreadOf(figures: readonly number[]): Spread {
   const sorted = figures.toSorted((a, b) => a - b);
   const [least] = sorted;
   const most = sorted.at(-1);
-  const median = sorted[Math.floor(sorted.length / 2)];
-  if (least === undefined || most === undefined || median === undefined) throw new RangeError('no figures');
-  return { median, least, most };
+  const [below, above] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]];
+  if (least === undefined || most === undefined || below === undefined || above === undefined) {
+    throw new RangeError('no figures');
+  }
+  return { median: (below + above) / 2, least, most };
 }
 
 /**

@@ -1,7 +1,7 @@
 // npm run nginx-compare [-- [--quick] [--long | --capacity] [--lane LANE] [--only WORKLOAD] [--seconds A_ROUND]]: see README.md.
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
-import { callerToken } from '../bench/measure/image-record.ts';
+import { callerToken } from '../bench/measure/caller.ts';
 import { FakeKeystone } from '../test/support/fake-keystone.ts';
 import { runCapacity } from './capacity.ts';
 import { runMemory } from './memory.ts';

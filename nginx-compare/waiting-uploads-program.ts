@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
-import { callerFields } from '../bench/measure/image-record.ts';
+import { callerFields } from '../bench/measure/caller.ts';
 import { KiB } from '../src/core/units.ts';
 import { sentAtOnceBytes, slowBytes, slowEveryMs, waitingBytes } from './waiting-uploads.ts';
 

@@ -60,8 +60,11 @@ export interface Services {
   readonly log: Log;
 }
 
-/** The deleter's answer waits this long for the uploads of its image to be down (design §5). */
-const longestCancelMs = 5_000;
+/**
+ * A delete waits this long for uploads of its image whose end came first, and the deleter's answer again as long for those
+ * that it has ended (design §5).
+ */
+const longestWaitMs = 5_000;
 
 interface Classified {
   readonly operation: Operation;
@@ -428,6 +431,7 @@ async function passJudged(
   const metered = await meterImport(services, client, known, judged, record);
   if (metered === 'answered') return;
   const deleted = operation.action === 'delete' ? operation.image : null;
+  const endHold = deleted === null ? null : services.registry.holdEnds(deleted);
   // until the API has said no, an import may be under way, whatever breaks
   let begun = true;
   let call: UpstreamCall | null = null;
@@ -444,6 +448,7 @@ async function passJudged(
       client,
       request,
       async (signal) => {
+        if (endHold !== null) await atMost(longestWaitMs, endHold.othersOver());
         const { answer, use } = await services.upstreams.send(
           errandOf(services.registry, operation, judged),
           request,
@@ -461,6 +466,7 @@ async function passJudged(
           const success = status >= 200 && status < 300;
           begun = success || status >= 500;
           if (deleted !== null && success) await cancelUploadsOf(services.registry, deleted);
+          endHold?.release();
           identifyAnswer(client, answered, record);
         },
         // the API deletes or changes, whether or not somebody waits to hear of it; and a change is under way until it
@@ -477,6 +483,7 @@ async function passJudged(
     call?.failed(asGatewayError(thrown).code);
     throw thrown;
   } finally {
+    endHold?.release();
     call?.end();
     if (begun) metered?.began(record.upstream);
     else await metered?.refused();
@@ -524,11 +531,16 @@ async function cancelUploadsOf(registry: Registry, image: string): Promise<void>
   const reason = new GatewayError('image-deleted', `The image ${image} is deleted.`, {
     ending: 'image-deleted',
   });
+  await atMost(longestWaitMs, registry.cancelImage(image, reason));
+}
+
+/** Waits for what never fails, but not for ever. */
+async function atMost(ms: number, waited: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const bound = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, longestCancelMs);
+    timer = setTimeout(resolve, ms);
   });
-  await Promise.race([registry.cancelImage(image, reason), bound]);
+  await Promise.race([waited, bound]);
   clearTimeout(timer);
 }
 

@@ -1,5 +1,6 @@
 import type { Config } from './config/config.ts';
 import type { Bound } from './core/bound.ts';
+import type { EndGate } from './core/end-gate.ts';
 import type { Ending, Outcome } from './core/endings.ts';
 import { GatewayError } from './core/errors.ts';
 import type { Fetched } from './http/ask.ts';
@@ -55,9 +56,8 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
   const { progress } = upload;
   let leg: UpstreamLeg | null = null;
   let use: ServerUse | null = null;
-  // a body of no bytes is whole with its head
-  const bodySent = (): boolean =>
-    progress.endSent || (leg !== null && declaredBytes === 0 && !inFrames(forwarding));
+  const wholeWithHead = declaredBytes === 0 && !inFrames(forwarding);
+  const bodySent = (): boolean => progress.endSent || (leg !== null && wholeWithHead);
   const stopWatching = abortWhenClientLeaves(client, upload);
   const open = (expectation: readonly string[]): Promise<{ value: UpstreamLeg; use: ServerUse }> =>
     forwarding.upstreams.connect(forwarding.errand, async (server) => {
@@ -78,6 +78,7 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
     if (refusal !== null) {
       return { ending: 'refused', outcome: 'released', storedBytes: 0, told: refusal };
     }
+    if (wholeWithHead) await claimed(upload.endGate, upload.signal);
     ({ value: leg, use } = await open(expects ? expect : []));
     if (expects && !(await leg.mayContinue(config.upload.continueWaitMs, upload.signal))) {
       const answer = await leg.answer(config.upstream.responseTimeoutMs, upload.signal);
@@ -98,6 +99,7 @@ export async function forward(forwarding: Forwarding): Promise<Verdict> {
       upstream: leg.socket,
       declaredBytes,
       endFollows: forwarding.endFollows,
+      end: upload.endGate,
       maxBytes: config.upload.maxBytes,
       frameBytes: config.upload.frameBytes,
       chunkBytes: config.upload.chunkBytes,
@@ -176,6 +178,16 @@ function afterFailure(error: GatewayError, bodySent: boolean): { ending: Ending;
   if (!bodySent || ending === 'image-deleted') return { ending, outcome: 'released' };
   const upstreamsDoing = ending === 'upstream-lost' || ending === 'upstream-stalled';
   return { ending: upstreamsDoing ? 'unknown' : ending, outcome: 'unknown' };
+}
+
+/** Resolves when the end of a body that no lane carries may be sent; throws the signal's reason. */
+async function claimed(end: EndGate, signal: AbortSignal): Promise<void> {
+  while (!end.claim()) {
+    const free = new Promise<void>((resolve) => {
+      end.onFree = resolve;
+    });
+    await unlessAborted(signal, free);
+  }
 }
 
 function framing(body: Pick<Forwarding, 'declaredBytes' | 'endFollows'>): string[] {

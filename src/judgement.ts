@@ -19,9 +19,9 @@ export function isJudged({ action }: Operation): boolean {
   return action === 'import' || action === 'update' || action === 'locations' || action === 'task';
 }
 
-/** A request that may bring in bytes round the gateway, and was let through. */
+/** A request that was let through, and whose body was read whole before. */
 export interface Judgement {
-  /** What was judged, written anew: it goes upstream in place of what the client sent. */
+  /** What was judged, written anew: it goes upstream in place of what the client sent. Of a delete: what the client sent. */
   readonly body: Buffer;
   /** Of the client's body. */
   readonly receivedBytes: number;
@@ -32,8 +32,9 @@ export interface Judgement {
 }
 
 /**
- * Reads and judges the body of a request whose action is `import`, `update`, `locations` or `task`; null for any
- * other. What the configuration refuses whatever the body says is refused before a byte of it is asked for.
+ * Reads and judges the body of a request whose action is `import`, `update`, `locations` or `task`, and reads that of a
+ * delete; null for any other, and where a delete has none. What the configuration refuses whatever the body says is
+ * refused before a byte of it is asked for.
  * @param hold asked for every piece of the body.
  * @throws GatewayError `import-refused`, `import-invalid`, `body-not-json`, `body-too-large`, and what reading a
  *   body throws, `hold` included.
@@ -65,6 +66,12 @@ export async function judge(
       const { json, receivedBytes } = await readBody(config, client, framing, hold);
       return { body: Buffer.from(json.text), receivedBytes, imported: null, givesAway: false };
     }
+    case 'delete': {
+      // while a delete is under way uploads wait for it: nobody may draw it out by sending its body slowly
+      if (framing.kind === 'none' || (framing.kind === 'length' && framing.bytes === 0)) return null;
+      const body = await readWhole(config, client, framing, hold);
+      return { body, receivedBytes: body.length, imported: null, givesAway: false };
+    }
     default:
       return null;
   }
@@ -95,8 +102,8 @@ async function readBody(
   if (coding !== undefined && coding !== 'identity') {
     throw new GatewayError('body-not-json', 'The body is encoded; send it plainly.');
   }
-  const maxBytes = config.maxBodyBytes === 0 ? mostJudgedBytes : config.maxBodyBytes;
-  const bytes = (await openBody(client, framing, maxBytes, hold)?.whole()) ?? Buffer.alloc(0);
+  const maxBytes = mostBytes(config);
+  const bytes = await readWhole(config, client, framing, hold);
   const json = readJson(bytes);
   // 1e15 grows when it is written anew
   if (Buffer.byteLength(json.text) > maxBytes) {
@@ -106,6 +113,12 @@ async function readBody(
   }
   return { json, receivedBytes: bytes.length };
 }
+
+async function readWhole(config: Config, client: Client, framing: BodyFraming, hold: Hold): Promise<Buffer> {
+  return (await openBody(client, framing, mostBytes(config), hold)?.whole()) ?? Buffer.alloc(0);
+}
+
+const mostBytes = ({ maxBodyBytes }: Config): number => (maxBodyBytes === 0 ? mostJudgedBytes : maxBodyBytes);
 
 function refuseWay({ import: rules, quota }: Config, way: ImportWay): void {
   const rule = rules[way];

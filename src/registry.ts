@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { EndGate } from './core/end-gate.ts';
 import type { GatewayError } from './core/errors.ts';
 import type { Owner } from './core/owner.ts';
+import { EndHold } from './end-hold.ts';
 import type { Progress } from './lanes/lane.ts';
 import type { UploadRow } from './upload-row.ts';
 
@@ -20,6 +22,8 @@ export class Upload implements UploadRow {
   readonly startedAt: Date;
   readonly ending = null;
   readonly progress: Progress = { receivedBytes: 0, sentBytes: 0, endSent: false };
+  /** Claimed before the end of the body is sent. */
+  readonly endGate = new EndGate();
   /** Set aside in the ledger now. */
   reservedBytes = 0;
   /** Where it goes; null while no server was tried. */
@@ -80,6 +84,8 @@ export interface UploadsLeft {
 /** The uploads under way in this process. */
 export class Registry {
   readonly #uploads = new Map<string, Upload>();
+  /** Of the deletes under way, by image. */
+  readonly #endHolds = new Map<string, Set<EndHold>>();
 
   get size(): number {
     return this.#uploads.size;
@@ -93,6 +99,7 @@ export class Registry {
   begin(id: string, start: UploadStart): Upload {
     const upload = new Upload(id, start, () => this.#uploads.delete(id));
     this.#uploads.set(id, upload);
+    for (const hold of this.#endHolds.get(start.image) ?? []) hold.take(upload.endGate, upload.ended);
     return upload;
   }
 
@@ -129,6 +136,24 @@ export class Registry {
   serverOf(image: string): string | null {
     const upload = this.list().find(({ start, server }) => start.image === image && server !== null);
     return upload?.server?.origin ?? null;
+  }
+
+  /**
+   * A delete of the image is on its way: until it is released no upload of the image sends the end of its body, nor does one
+   * that begins meanwhile.
+   */
+  holdEnds(image: string): EndHold {
+    const holds = this.#endHolds.get(image) ?? new Set<EndHold>();
+    this.#endHolds.set(image, holds);
+    const hold = new EndHold(() => {
+      holds.delete(hold);
+      if (holds.size === 0) this.#endHolds.delete(image);
+    });
+    holds.add(hold);
+    for (const { start, endGate, ended } of this.list()) {
+      if (start.image === image) hold.take(endGate, ended);
+    }
+    return hold;
   }
 
   /** Aborts every upload of the image; resolves when all of them are over. */

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
-import { type Contender, direct } from '../measure/contender.ts';
+import { type Contender, ContenderUnavailable, direct } from '../measure/contender.ts';
 import { nodeProxy } from './node-proxy.ts';
 import { Peer, type PeerKind } from './peer.ts';
 import { sluice } from './sluice.ts';
@@ -28,7 +28,9 @@ function nodeContender(name: string, kind: PeerKind, version: () => string): Con
     name,
     version: async () => version(),
     async start({ originPort }) {
-      const peer = await Peer.start(kind, originPort);
+      const peer = await Peer.start(kind, originPort).catch((error: unknown) => {
+        throw new ContenderUnavailable(error instanceof Error ? error.message : String(error));
+      });
       return {
         port: peer.port,
         pids: [peer.pid],

@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { ProcessUsage } from '../measure/process-usage.ts';
 
 /** Lets a process of Node's collect its garbage on SIGUSR2, and say so. */
 const collector = fileURLToPath(new URL('../../test/load/support/gc-on-signal.mjs', import.meta.url));
@@ -25,7 +26,7 @@ export class Peer {
   readonly port: number;
   readonly #process: ChildProcessByStdio<null, Readable, Readable>;
   readonly #folder: string;
-  readonly #closed: Promise<unknown>;
+  readonly #ended: Promise<unknown>;
   /** The end of what it said on standard error. */
   #said = '';
   #collected: () => void = () => {};
@@ -51,15 +52,15 @@ export class Peer {
     return peer;
   }
 
-  private constructor(port: number, process: ChildProcessByStdio<null, Readable, Readable>, folder: string) {
+  private constructor(port: number, child: ChildProcessByStdio<null, Readable, Readable>, folder: string) {
     this.port = port;
-    this.#process = process;
+    this.#process = child;
     this.#folder = folder;
-    this.#closed = new Promise((resolve) => process.once('close', resolve).once('error', resolve));
-    process.stderr.on('data', (text: Buffer) => {
+    this.#ended = new Promise((resolve) => child.once('exit', resolve).once('error', resolve));
+    child.stderr.on('data', (text: Buffer) => {
       this.#said = `${this.#said}${text.toString()}`.slice(-mostSaidLetters);
     });
-    createInterface(process.stdout).on('line', (line) => {
+    createInterface(child.stdout).on('line', (line) => {
       if (line.includes('"garbage collected"')) this.#collected();
     });
   }
@@ -75,18 +76,27 @@ export class Peer {
       this.#collected = resolve;
     });
     this.#process.kill('SIGUSR2');
-    await Promise.race([collected, this.#closed]);
+    await Promise.race([collected, this.#ended]);
   }
 
   async stop(): Promise<void> {
-    this.#process.kill('SIGKILL');
-    await this.#closed;
+    // nginx's workers outlive a master that is killed
+    for (const pid of this.pid === 0 ? [] : new ProcessUsage([this.pid]).pids()) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // it has ended since
+      }
+    }
+    await this.#ended;
+    this.#process.stdout.destroy();
+    this.#process.stderr.destroy();
     await rm(this.#folder, { recursive: true });
   }
 
   async #accepting(): Promise<void> {
     let ended = false;
-    void this.#closed.then(() => {
+    void this.#ended.then(() => {
       ended = true;
     });
     for (;;) {

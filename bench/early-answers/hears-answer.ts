@@ -3,7 +3,7 @@ import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { callerFields } from '../measure/image-record.ts';
+import { callerFields } from '../measure/caller.ts';
 
 const image = '6f1ed002-ab5d-4b4b-8f6e-2f3a1c1d0e5f';
 const framings = { length: [], chunked: ['-H', 'Transfer-Encoding: chunked'] } as const;

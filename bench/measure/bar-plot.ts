@@ -22,21 +22,22 @@ const fitting = (text: string): string => (text.length > 26 ? `${text.slice(0, 2
  * @returns null where nobody has a figure.
  */
 export function barPlot(comparison: Comparison, column: FigureKind): string | null {
-  const bars = comparison.rows.map(({ contender, figures, failure }) => {
-    const finite = (figures[column.key] ?? []).filter(Number.isFinite);
-    return { contender, failure, spread: failure !== null || finite.length === 0 ? null : spreadOf(finite) };
+  const bars = comparison.rows.flatMap(({ contender, figures, failure }) => {
+    const all = figures[column.key] ?? [];
+    if (all.length === 0) return failure === null ? [] : { contender, spread: null };
+    return { contender, spread: spreadOf(all) };
   });
   const measured = bars.flatMap(({ spread }) => spread ?? []);
   if (measured.length === 0) return null;
-  const longest = Math.max(...measured.map(({ most }) => most)) || 1;
-  const at = (figure: number): string => (labelWidth + (figure / longest) * barWidth).toFixed(1);
-  const rows = bars.map(({ contender, failure, spread }, i) => {
+  const longest = Math.max(0, ...measured.map(({ most }) => most)) || 1;
+  // noise may bring a figure below 0: its bar has no length
+  const at = (figure: number): string => (labelWidth + (Math.max(0, figure) / longest) * barWidth).toFixed(1);
+  const rows = bars.map(({ contender, spread }, i) => {
     const y = top + i * rowHeight;
     const middle = y + rowHeight / 2;
     const label = `<text class="label" x="${labelWidth - 10}" y="${middle + 4}">${escaped(fitting(contender))}</text>`;
     if (spread === null) {
-      const why = failure === null ? 'not measured' : 'fails (see the table)';
-      return `${label}<text class="none" x="${labelWidth + 4}" y="${middle + 4}">${why}</text>`;
+      return `${label}<text class="none" x="${labelWidth + 4}" y="${middle + 4}">fails: see the table</text>`;
     }
     const { median, least, most } = spread;
     const ours = contender.startsWith('sluice') ? ' ours' : '';

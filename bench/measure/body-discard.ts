@@ -18,6 +18,8 @@ export class BodyDiscard {
   /** Of these, at the end: CRLF after a frame. */
   #frameEndBytes = 0;
   #lastFrame: boolean;
+  /** Of the line before a frame, what has arrived until now. */
+  #beginningOfLine = '';
 
   constructor(framing: BodyFraming) {
     this.#leftBytes = framing === 'chunked' ? 0 : framing;
@@ -51,15 +53,18 @@ export class BodyDiscard {
     const peeked = libc.peek(fd, line);
     if (peeked === wouldWait) return false;
     if (peeked === 0) throw new Error('the connection ended before the last frame');
-    const end = line.subarray(0, peeked).indexOf('\r\n');
-    if (end < 0) {
-      if (peeked === lineBytes) throw new Error('a frame has no size');
-      return false;
+    const text = this.#beginningOfLine + line.toString('latin1', 0, peeked);
+    const end = text.indexOf('\r\n');
+    // what is left in the socket may keep the kernel from asking for more
+    const taken = end < 0 ? peeked : end + 2 - this.#beginningOfLine.length;
+    if (libc.discard(fd, taken) !== taken) throw new Error('what was peeked is not there');
+    this.#beginningOfLine = end < 0 ? text : '';
+    const size = end < 0 ? text.replace('\r', '') : text.slice(0, end);
+    if (!/^[0-9a-f]{0,12}$/i.test(size) || (end >= 0 && size === '')) {
+      throw new Error(`a frame of size ${JSON.stringify(size)}`);
     }
-    const text = line.toString('latin1', 0, end);
-    if (!/^[0-9a-f]{1,12}$/i.test(text)) throw new Error(`a frame of size ${JSON.stringify(text)}`);
-    const sizeBytes = Number.parseInt(text, 16);
-    if (libc.discard(fd, end + 2) !== end + 2) throw new Error('what was peeked is not there');
+    if (end < 0) return false;
+    const sizeBytes = Number.parseInt(size, 16);
     this.#lastFrame = sizeBytes === 0;
     this.#leftBytes = sizeBytes + 2;
     this.#frameEndBytes = 2;

@@ -2,9 +2,9 @@ import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { KiB, MiB } from '../../src/core/units.ts';
+import { callerHeaders } from './caller.ts';
 import { CheckingOrigin } from './checking-origin.ts';
 import type { Contender } from './contender.ts';
-import { callerFields } from './image-record.ts';
 import { pattern } from './wire-body.ts';
 
 /** No multiple of any buffer. */
@@ -72,10 +72,7 @@ async function exchange(
 ): Promise<Buffer> {
   const asked = request({ agent, host: '127.0.0.1', port, method, path, timeout: 10_000 });
   asked.on('timeout', () => asked.destroy(new Error('no answer within 10 s')));
-  for (const field of callerFields) {
-    const [name = '', value = ''] = field.split(': ');
-    asked.setHeader(name, value);
-  }
+  for (const [name, value] of Object.entries(callerHeaders)) asked.setHeader(name, value);
   const answered: Promise<[IncomingMessage]> = once(asked, 'response').then(([answer]) => [answer]);
   if (body !== null) {
     asked.setHeader('Content-Type', 'application/octet-stream');

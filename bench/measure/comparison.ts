@@ -78,7 +78,7 @@ export async function compare(
       const failure = failures.get(name) ?? null;
       const measured = failure === null ? (all.get(name) ?? []).filter((each) => each !== null) : [];
       const figures = Object.fromEntries(
-        workload.figures.map(({ key }) => [key, measured.map((each) => each[key] ?? Number.NaN)]),
+        workload.figures.map(({ key }) => [key, measured.flatMap((each) => each[key] ?? [])]),
       );
       return { contender: name, version: versions.get(name) ?? '', figures, failure };
     });

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { KiB } from '../../src/core/units.ts';
+import { KiB, MiB } from '../../src/core/units.ts';
 import { proveBytes } from './byte-proof.ts';
+import { callerFields } from './caller.ts';
 import type { RunningContender } from './contender.ts';
-import { callerFields } from './image-record.ts';
 import { type Load, LoadGenerator } from './load.ts';
 import { Origin } from './origin.ts';
 import { ProcessUsage } from './process-usage.ts';
@@ -90,10 +90,13 @@ async function openHeldUploads({ uploads, frameBytes }: HeldUploadsOptions): Pro
     const outcome = await release();
     const failures = Object.entries(outcome.failures).map(([why, times]) => `${times} times ${why}`);
     if (failures.length > 0) throw new Error(`of ${count} uploads: ${failures.join(', ')}`);
-    return {
+    const proxy = {
       each: (heldBytes - beforeBytes) / count / KiB,
-      resident: heldBytes / KiB / 1024,
+      resident: heldBytes / MiB,
       cpu,
+    };
+    return {
+      ...(running.pids.length > 0 && proxy),
       arrived: (arrivedBytes / wholeBytes) * 100,
     };
   };

@@ -12,9 +12,3 @@ export const imageRecord = JSON.stringify({
   images: [],
   usage: { image_size_total: { limit: -1, usage: 0 }, image_stage_total: { limit: -1, usage: 0 } },
 });
-
-/** For a gateway that asks Keystone: a token of the same user and project. */
-export const callerToken = 'gAAAAAsluice-bench-token-of-ann-in-blue';
-
-/** Lines of a head that say who asks; a gateway counts for them. */
-export const callerFields = ['X-User-Id: ann', 'X-Project-Id: blue', `X-Auth-Token: ${callerToken}`] as const;

@@ -18,12 +18,17 @@ export class ProcessUsage {
     this.#roots = pids;
   }
 
+  /** Those that run now. */
+  pids(): readonly number[] {
+    return this.#family().map(({ pid }) => pid);
+  }
+
   /** Used until now by all threads of all of them, in seconds, to a hundredth. A process that is gone counts nothing. */
   cpuSeconds(): number {
     return this.#family().reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0);
   }
 
-  /** Resident now, in bytes; memory that several share is counted once in all (Pss), where the kernel tells it. */
+  /** Resident now (VmRSS), in bytes; what several of them share is counted for each. */
   residentBytes(): number {
     return this.#family().reduce((sum, { pid }) => sum + residentBytesOf(pid), 0);
   }
@@ -50,7 +55,7 @@ function read(file: string): string | null {
 }
 
 /** /proc/PID/stat; the name in brackets may hold spaces and brackets itself. */
-export function statOf(pid: number | string): Stat | null {
+function statOf(pid: number | string): Stat | null {
   const text = read(`/proc/${pid}/stat`);
   if (text === null) return null;
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
@@ -60,8 +65,5 @@ export function statOf(pid: number | string): Stat | null {
 }
 
 function residentBytesOf(pid: number): number {
-  const kilobytes =
-    /^Pss:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/smaps_rollup`) ?? '')?.[1] ??
-    /^VmRSS:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/status`) ?? '')?.[1];
-  return Number(kilobytes ?? 0) * 1024;
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/status`) ?? '')?.[1] ?? 0) * 1024;
 }

@@ -20,7 +20,7 @@ export interface Report {
 
 /** Median, and in brackets the least and the most. */
 function cell(row: ComparisonRow, { key }: FigureKind): string {
-  const figures = (row.figures[key] ?? []).filter(Number.isFinite);
+  const figures = row.figures[key] ?? [];
   if (figures.length === 0) return '';
   const { median, least, most } = spreadOf(figures);
   return figures.length === 1 ? shown(median) : `${shown(median)} (${shown(least)} to ${shown(most)})`;

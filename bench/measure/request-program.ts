@@ -2,13 +2,12 @@
 // `RequestOutcome`.
 import { createInterface } from 'node:readline';
 import autocannon from 'autocannon';
-import { callerFields } from './image-record.ts';
+import { callerHeaders } from './caller.ts';
 import { type RequestOutcome, requestLoadSchema } from './small-requests.ts';
 
-const headers = Object.fromEntries(callerFields.map((field) => field.split(': ')));
 for await (const line of createInterface(process.stdin)) {
   const { url, connections, seconds } = requestLoadSchema.parse(JSON.parse(line));
-  const result = await autocannon({ url, connections, duration: seconds, headers });
+  const result = await autocannon({ url, connections, duration: seconds, headers: callerHeaders });
   const outcome: RequestOutcome = {
     answered: result['2xx'],
     others: result.non2xx + result.errors + result.timeouts,

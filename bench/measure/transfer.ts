@@ -1,7 +1,7 @@
 import { MiB } from '../../src/core/units.ts';
 import { type BytesToPass, proveBytes } from './byte-proof.ts';
+import { callerFields } from './caller.ts';
 import type { RunningContender } from './contender.ts';
-import { callerFields } from './image-record.ts';
 import { type Load, LoadGenerator } from './load.ts';
 import { Origin } from './origin.ts';
 import { ProcessUsage } from './process-usage.ts';
@@ -82,11 +82,10 @@ async function openTransfer(options: TransferOptions): Promise<OpenWorkload> {
       (seconds) => (seconds * (options.per === 'GB' ? 1 : 1e6)) / amount,
     );
     const figures: Figures = {
-      cpu,
+      ...(running.pids.length > 0 && { cpu, resident: usage.residentBytes() / MiB }),
       speed: amount / (outcome.wallMs / 1000),
       generator: generatorCpu,
       origin: originCpu,
-      resident: usage.residentBytes() / MiB,
     };
     return figures;
   };

@@ -10,7 +10,7 @@ export interface FigureKind {
   readonly plotted: boolean;
 }
 
-/** What one round gave, by the key of the column. */
+/** What one round gave, by the key of the column; where there is no proxy, it has no figures. */
 export type Figures = Readonly<Record<string, number>>;
 
 /** Something that every contender is to do. */

@@ -290,8 +290,8 @@ export const options = mapping({
           ),
         }),
         {},
-        'How long the body of an upload may take in all; both 0 = for ever. Who was waited for longer, client or upstream, ' +
-          'is told.',
+        'How long the body of an upload may take in all, but for time in which the gateway itself was waited for; both 0 = for ever. ' +
+          'Who was waited for longer, client or upstream, is told.',
       ),
       preflight: option(
         choice(['none', 'expect', 'request']),

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Bound } from '../core/bound.ts';
+import type { EndGate } from '../core/end-gate.ts';
 import type { LeastRate } from '../core/least-rate.ts';
 import type { TimeLimit } from '../core/time-limit.ts';
 
@@ -27,6 +28,11 @@ export interface Passage {
    * byte is then held until the end has come: a body that is longer than promised never looks whole upstream.
    */
   readonly endFollows: boolean;
+  /**
+   * Claimed right before the write that ends the body: with its last byte, or the frame that ends it. Refused, the lane waits
+   * until it is told by `onFree`, which is its own while it carries.
+   */
+  readonly end: EndGate;
   /** The most the body may have, in bytes; 0 = no limit. */
   readonly maxBytes: number;
   /** Largest frame of a body of unknown length, in bytes. */
@@ -65,11 +71,13 @@ export type Carried = 'sent' | 'interrupted';
  * A way to move the bytes of an upload. Promises of every lane:
  * - the upstream gets exactly the client's bytes, in order, framed as `declaredBytes` demands;
  *   a body that was cut short never ends cleanly: the lane stops writing, the caller resets;
+ * - the end of a body is not sent while somebody holds it;
  * - no byte is sent beyond what is allowed, and no more than about one and a quarter chunks are held, or a block where all
  *   bodies together are at their bound;
  * - it rejects with a GatewayError that has an `ending`: `client-gone`, `client-stalled`,
  *   `client-too-slow`, `too-large`, `quota-exceeded`, `upstream-stalled`, or the reason of the signal;
- * - it blames the client for no time in which it did not read from it, and the upstream for none in which it gave it nothing;
+ * - it blames the client for no time in which it did not read from it, and the upstream for none in which it gave it nothing,
+ *   and nobody for the time that the end was held;
  * - when it settles, in whatever way, it listens to nothing, has no timer, and has left the client paused.
  */
 export interface Lane {

@@ -44,6 +44,8 @@ class Carriage {
   #asking = false;
   #paused = false;
   #clientEnded = false;
+  /** The rest of the body is its end, and that is held. */
+  #endHeld = false;
   #endWritten = false;
 
   /** The upstream has taken the last write, and the event loop has turned since. */
@@ -65,7 +67,8 @@ class Carriage {
     () => this.#onTooSlow(),
   );
   readonly #bodyDeadline = new Deadline(
-    (nowMs) => this.#bodyLimitMs() - (nowMs - this.#beganMs),
+    // what the gateway itself was waited for is nobody's fault
+    (nowMs) => this.#bodyLimitMs() - (nowMs - this.#beganMs) + this.#waits.ofMs('gateway', nowMs),
     () => this.#onTimeOver(),
   );
 
@@ -93,7 +96,7 @@ class Carriage {
   }
 
   carry(): Promise<Carried> {
-    const { client, upstream, signal, interrupted } = this.#passage;
+    const { client, upstream, end, signal, interrupted } = this.#passage;
     return new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -106,6 +109,7 @@ class Carriage {
       client.on('close', this.#onClientClose);
       client.on('timeout', this.#onClientSilent);
       upstream.on('drain', this.#onDrain);
+      end.onFree = () => this.#pump();
       void interrupted.then(() => this.#finish('interrupted'));
       this.#chunkDeadline.arm();
       this.#rateDeadline.arm();
@@ -272,7 +276,7 @@ class Carriage {
       }
       this.#write(write);
       this.#steerClient();
-    } else if (this.#clientEnded && this.#cutter.heldBytes === 0) {
+    } else if (this.#clientEnded && this.#cutter.heldBytes === 0 && this.#mayEnd()) {
       this.#endWritten = true;
       const end = this.#cutter.end();
       if (end !== null) this.#write(end);
@@ -280,11 +284,25 @@ class Carriage {
     } else this.#steerClient();
   }
 
-  /** Of the body in all; the last byte of a promised length only when the client's framing has kept the promise. */
+  /**
+   * Of the body in all; the last byte of a promised length only when the client's framing has kept the promise, and the end is
+   * not held. Asked right before a write.
+   */
   #mayBeSentBytes(): number {
-    const { declaredBytes, endFollows } = this.#passage;
-    if (declaredBytes === null || !endFollows || this.#clientEnded) return this.#allowedBytes;
+    const { declaredBytes, endFollows, progress } = this.#passage;
+    if (declaredBytes === null) return this.#allowedBytes;
+    const whole = progress.receivedBytes === declaredBytes && (this.#clientEnded || !endFollows);
+    const lastBlock = declaredBytes - progress.sentBytes <= blockBytes;
+    if (whole && lastBlock && this.#mayEnd()) return this.#allowedBytes;
     return Math.min(this.#allowedBytes, declaredBytes - 1);
+  }
+
+  #mayEnd(): boolean {
+    const held = !this.#passage.end.claim();
+    if (held === this.#endHeld) return !held;
+    this.#endHeld = held;
+    this.#turn();
+    return !held;
   }
 
   /**
@@ -358,7 +376,7 @@ class Carriage {
 
   /** Whom the upload waits for may have changed. */
   #turn(): void {
-    const awaited = this.#blocked ? 'upstream' : this.#asking ? 'gateway' : 'client';
+    const awaited = this.#blocked ? 'upstream' : this.#asking || this.#endHeld ? 'gateway' : 'client';
     if (awaited !== this.#waits.awaited) this.#waits.turnTo(awaited, performance.now());
   }
 
@@ -393,7 +411,7 @@ class Carriage {
     if (this.#settled) return false;
     this.#settled = true;
     this.#passage.buffered.add(-this.#countedBytes);
-    const { client, upstream, signal, progress, declaredBytes } = this.#passage;
+    const { client, upstream, end, signal, progress, declaredBytes } = this.#passage;
     const written = this.#endWritten || (!inFrames(this.#passage) && progress.sentBytes === declaredBytes);
     // what still waits in the socket is thrown away by the reset that follows
     progress.endSent = written && upstream.writableLength === 0;
@@ -406,6 +424,7 @@ class Carriage {
     client.off('close', this.#onClientClose);
     client.off('timeout', this.#onClientSilent);
     upstream.off('drain', this.#onDrain);
+    end.onFree = null;
     client.pause();
     return true;
   }

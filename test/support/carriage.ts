@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { Socket } from 'node:net';
 import { Bound } from '../../src/core/bound.ts';
+import { EndGate } from '../../src/core/end-gate.ts';
 import { GatewayError } from '../../src/core/errors.ts';
 import { MiB } from '../../src/core/units.ts';
 import type { Carried, Passage } from '../../src/lanes/lane.ts';
@@ -11,6 +12,7 @@ import { RawClient } from './raw-client.ts';
 /** An upstream whose kernel takes what it is told to take: nothing at first. */
 export class GatedSocket extends Socket {
   takenBytes = 0;
+  writes = 0;
   #open = false;
   #waiting: (() => void)[] = [];
 
@@ -27,6 +29,7 @@ export class GatedSocket extends Socket {
 
   override _write(chunk: Uint8Array, _encoding: BufferEncoding, callback: () => void): void {
     const take = (): void => {
+      this.writes += 1;
       this.takenBytes += chunk.length;
       callback();
     };
@@ -76,6 +79,7 @@ export class Carriage {
       upstream: this.upstream,
       declaredBytes,
       endFollows: declaredBytes === null,
+      end: new EndGate(),
       maxBytes: 0,
       frameBytes: MiB,
       chunkBytes: MiB,
