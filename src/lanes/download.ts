@@ -191,7 +191,11 @@ const ignore = (): void => {};
 async function flushed({ socket }: Client): Promise<void> {
   if (socket.writableLength === 0 || socket.destroyed) return;
   await new Promise<void>((resolve) => {
-    socket.once('close', () => resolve());
-    socket.write('', () => resolve());
+    const done = (): void => {
+      socket.off('close', done);
+      resolve();
+    };
+    socket.once('close', done);
+    socket.write('', done);
   });
 }
