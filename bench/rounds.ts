@@ -1,4 +1,4 @@
-/** The middle of some figures, and how far the others lie apart. */
+/** The middle of some figures (of an even number the mean of the two in the middle), and how far the others lie apart. */
 export interface Spread {
   readonly median: number;
   readonly least: number;
@@ -10,21 +10,23 @@ export function spreadOf(figures: readonly number[]): Spread {
   const sorted = figures.toSorted((a, b) => a - b);
   const [least] = sorted;
   const most = sorted.at(-1);
-  const median = sorted[Math.floor(sorted.length / 2)];
-  if (least === undefined || most === undefined || median === undefined) throw new RangeError('no figures');
-  return { median, least, most };
+  const [below, above] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]];
+  if (least === undefined || most === undefined || below === undefined || above === undefined) {
+    throw new RangeError('no figures');
+  }
+  return { median: (below + above) / 2, least, most };
 }
 
 /**
  * Times several contenders in alternating rounds, so that what else the machine does falls on all of them alike.
  * A round before the first is not counted.
- * @returns by name, one figure a round, as `run` returns them.
+ * @returns by name, one figure (or whatever `run` returns) a round.
  */
-export async function alternate(
-  contenders: Readonly<Record<string, () => Promise<number>>>,
+export async function alternate<Figure = number>(
+  contenders: Readonly<Record<string, () => Promise<Figure>>>,
   rounds: number,
-): Promise<Map<string, number[]>> {
-  const figures = new Map(Object.keys(contenders).map((name): [string, number[]] => [name, []]));
+): Promise<Map<string, Figure[]>> {
+  const figures = new Map(Object.keys(contenders).map((name): [string, Figure[]] => [name, []]));
   for (let round = -1; round < rounds; round += 1) {
     for (const [name, run] of Object.entries(contenders)) {
       const figure = await run();

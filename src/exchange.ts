@@ -20,6 +20,7 @@ import type { ImageLookup, Operator } from './image-lookup.ts';
 import type { Imports, MeteredImport } from './imports.ts';
 import { isJudged, type Judgement, judge } from './judgement.ts';
 import type { Lane } from './lanes/lane.ts';
+import type { LaneChoice } from './lanes/lane-choice.ts';
 import { type Log, logAccess } from './log.ts';
 import type { Overload, Place, Weight } from './overload.ts';
 import { type Payers, tokenRestricted } from './payer.ts';
@@ -48,6 +49,7 @@ export interface Services {
   readonly admission: Admission;
   readonly imports: Imports;
   readonly lane: Lane;
+  readonly lanes: LaneChoice;
   readonly overload: Overload;
   readonly registry: Registry;
   readonly upstreams: Upstreams;
@@ -257,7 +259,10 @@ async function admitAndForward(
     client: record.client,
   });
   upload.reservedBytes = admitted.reservation.bytes;
-  client.onBroken = (error) => upload.abort(error);
+  client.onBroken = (error) => {
+    // what comes behind a body that was received whole is not its business
+    if (!upload.progress.endReceived) upload.abort(error);
+  };
   let verdict: Verdict | null = null;
   const method = client.request.method ?? '';
   let call: UpstreamCall | null = null;
@@ -470,6 +475,8 @@ async function passJudged(
           endHold?.release();
           identifyAnswer(client, answered, record);
         },
+        moveBody: (_, { body, socket }, bytes) =>
+          services.lanes.download(services.config, { client, body, source: socket, bytes }),
         // the API deletes or changes, whether or not somebody waits to hear of it; and a change is under way until it
         // has answered
         finishes: deleted !== null || changesRecord(services, operation),

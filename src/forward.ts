@@ -199,7 +199,7 @@ function framing(body: Pick<Forwarding, 'declaredBytes' | 'endFollows'>): string
 function abortWhenClientLeaves(client: Client, upload: Upload): () => void {
   const { request, socket } = client;
   const onClose = (): void => {
-    if (request.complete) return;
+    if (request.complete || upload.progress.endReceived) return;
     const detail = `The connection closed after ${upload.progress.receivedBytes} bytes of the body.`;
     upload.abort(new GatewayError('client-gone', detail, { ending: 'client-gone' }));
   };

@@ -460,6 +460,7 @@ export class Gateway {
       admission,
       imports: new Imports(ask, lookup, admission, this.#knownImages, this.#importWatches, this.#imageAccess),
       lane: this.#lanes.of(config.upload.lane),
+      lanes: this.#lanes,
       overload: this.#overload,
       registry: this.#registry,
       upstreams,

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { type DestinationStream, type Logger, pino } from 'pino';
 import type { AccessRecord } from './access.ts';
+import { LineBatch } from './line-batch.ts';
 
 export type Log = Logger;
 
@@ -30,14 +31,19 @@ export interface OpenLog {
  * ends with some of them on their way would lose them, or write them behind later ones.
  */
 export function openLog(level: string): OpenLog {
+  const batch = new LineBatch((lines) => destination.write(lines));
+  // told before pino is, which then writes what it has been given: a process that dies of an error says so
+  process.on('exit', batch.flush);
   const destination = pino.destination({ dest: 1, sync: false });
-  const log = createLog(level, destination);
+  const log = createLog(level, batch);
   return {
     log,
     close: async () => {
       log.level = 'silent';
       const bound = new Promise<void>((resolve) => setTimeout(resolve, longestCloseMs));
       const written = once(destination, 'close');
+      process.off('exit', batch.flush);
+      batch.flush();
       destination.end();
       await Promise.race([written, bound]);
     },

@@ -10,7 +10,7 @@ export interface UploadRow {
   readonly lane: string;
   /** `HOST:PORT` of the server; null while none was tried. */
   readonly upstream: string | null;
-  readonly progress: Counted;
+  readonly progress: Pick<Counted, 'receivedBytes' | 'sentBytes'>;
   /** Set aside in the ledger now. */
   readonly reservedBytes: number;
   /** Null while it is under way; `unknown` when its body was sent and nobody knows what became of it. */

@@ -5,6 +5,7 @@ import { eligible, leastLoaded } from './core/server-choice.ts';
 import type { EjectionRules } from './core/server-health.ts';
 import { asGatewayError } from './forward.ts';
 import { type Fetched, readWhole } from './http/ask.ts';
+import type { GiveUp } from './http/client-departure.ts';
 import {
   type ConnectionPool,
   type FailedAttempt,
@@ -99,7 +100,7 @@ export class Upstreams {
   async send(
     errand: Errand,
     request: PassedRequest,
-    signal: AbortSignal | undefined,
+    signal: GiveUp | undefined,
     onServer: (server: UpstreamServer) => void = () => {},
   ): Promise<{ readonly answer: PassedAnswer; readonly use: ServerUse }> {
     const { value, use } = await this.#reach(

@@ -273,7 +273,8 @@ export const options = mapping({
       flush_after: option(
         duration(),
         '1s',
-        'A part-filled chunk is sent on after this long: bytes are never held to fill a chunk; 0 = at once.',
+        'A part-filled chunk is sent on after this long, and within a tenth of it where the client falls silent: bytes are never held ' +
+          'to fill a chunk; 0 = at once.',
       ),
       chunk_timeout: option(
         duration(),

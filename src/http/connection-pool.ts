@@ -2,8 +2,10 @@ import { Client, type Dispatcher } from 'undici';
 import type { ErrorCode, GatewayError } from '../core/errors.ts';
 import type { RawHeaders } from '../core/headers.ts';
 import { KiB } from '../core/units.ts';
+import { AnswerBody } from './answer-body.ts';
 import { rawList } from './ask.ts';
 import type { ClientBody } from './client-body.ts';
+import type { GiveUp } from './client-departure.ts';
 import { openSocket, type PooledSocket } from './pooled-socket.ts';
 import { checkCoding, checkStatus, upstreamError } from './upstream-error.ts';
 
@@ -29,8 +31,10 @@ export interface PassedRequest {
 export interface PassedAnswer {
   readonly status: number;
   readonly headers: RawHeaders;
-  /** Read to its end or destroyed: only then is its connection free. */
-  readonly body: Dispatcher.ResponseData['body'];
+  /** To be read to its end, discarded or destroyed: only then is its connection free. */
+  readonly body: AnswerBody;
+  /** What it comes from. */
+  readonly socket: PooledSocket;
 }
 
 /** What came of sending a request to one server. */
@@ -67,7 +71,7 @@ export class ConnectionPool {
   }
 
   /** Never throws. */
-  async send(request: PassedRequest, signal: AbortSignal | undefined): Promise<Attempt> {
+  async send(request: PassedRequest, signal: GiveUp | undefined): Promise<Attempt> {
     const idle = mayRepeat(request) ? this.#idle.pop() : undefined;
     if (idle !== undefined) {
       const attempt = await this.#sendOn(idle, request, signal);
@@ -111,13 +115,9 @@ export class ConnectionPool {
   async #sendOn(
     connection: Connection,
     request: PassedRequest,
-    signal: AbortSignal | undefined,
+    signal: GiveUp | undefined,
   ): Promise<Attempt> {
-    const attempt = await connection.send(request, signal);
-    if ('error' in attempt) connection.destroy();
-    else if (attempt.answer.body.closed) this.#takeBack(connection, request);
-    else attempt.answer.body.once('close', () => this.#takeBack(connection, request));
-    return attempt;
+    return await connection.send(request, signal, () => this.#takeBack(connection, request));
   }
 
   #takeBack(connection: Connection, request: PassedRequest): void {
@@ -178,38 +178,91 @@ class Connection {
     void this.#client.destroy();
   }
 
-  async send(
-    { method, target, headers, body }: PassedRequest,
-    signal: AbortSignal | undefined,
-  ): Promise<Attempt> {
+  /** @param over told when nothing more of the request and its answer is to come: the connection may be free then. */
+  send(request: PassedRequest, signal: GiveUp | undefined, over: () => void): Promise<Attempt> {
+    const { method, target, headers, body } = request;
     const sent = [...headers];
     const lengthBytes = Buffer.isBuffer(body) ? body.length : (body?.lengthBytes ?? null);
     if (lengthBytes !== null) sent.push('Content-Length', String(lengthBytes));
     const readBytes = this.#socket.bytesRead;
-    try {
-      const answer = await this.#client.request({
-        method,
-        path: target,
-        headers: sent,
-        body,
-        ...(signal !== undefined && { signal }),
-        responseHeaders: 'raw',
-        // to undici whatever is below 200 is no answer yet
-        onInfo: (info) => checkStatus(info.statusCode),
+    return new Promise((resolve) => {
+      const handler = new AnswerHandler(signal, {
+        answered: (answer) => resolve({ answer: { ...answer, socket: this.#socket } }),
+        failed: (thrown) => {
+          const error = upstreamError(thrown);
+          const silent = error.code === 'upstream-lost' && this.#socket.bytesRead === readBytes;
+          resolve({ error, reached: silent ? 'unanswered' : 'further' });
+        },
+        over: (thrown) => {
+          // what it has not read is of no use to anybody
+          if (thrown !== null && body !== null && !Buffer.isBuffer(body)) body.destroy();
+          // only after this turn undici knows that the connection is free
+          queueMicrotask(over);
+        },
       });
-      const raw = rawList(answer.headers);
-      try {
-        checkStatus(answer.statusCode);
-        checkCoding(raw);
-      } catch (error) {
-        answer.body.on('error', () => {}).destroy();
-        throw error;
-      }
-      return { answer: { status: answer.statusCode, headers: raw, body: answer.body } };
-    } catch (thrown) {
-      const error = upstreamError(thrown);
-      const silent = error.code === 'upstream-lost' && this.#socket.bytesRead === readBytes;
-      return { error, reached: silent ? 'unanswered' : 'further' };
-    }
+      this.#client.dispatch({ method, path: target, headers: sent, body }, handler);
+    });
   }
+}
+
+interface AnswerEvents {
+  answered(answer: Omit<PassedAnswer, 'socket'>): void;
+  /** There will be no answer. */
+  failed(error: unknown): void;
+  /** The answer has come to its end, or broke (then there is an error). */
+  over(error: unknown): void;
+}
+
+/** What undici's parser tells of the answer to one request. */
+class AnswerHandler implements Dispatcher.DispatchHandler {
+  readonly #signal: GiveUp | undefined;
+  readonly #events: AnswerEvents;
+  #controller: Dispatcher.DispatchController | null = null;
+  #body: AnswerBody | null = null;
+
+  constructor(signal: GiveUp | undefined, events: AnswerEvents) {
+    this.#signal = signal;
+    this.#events = events;
+    signal?.addEventListener('abort', this.#onAbort);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#signal?.aborted) this.#onAbort();
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+    checkStatus(status);
+    // to undici whatever is below 200 is no answer yet
+    if (status < 200) return;
+    const headers = rawList(controller.rawHeaders);
+    checkCoding(headers);
+    this.#body = new AnswerBody(controller);
+    this.#events.answered({ status, headers, body: this.#body });
+  }
+
+  onResponseData(_: unknown, piece: Buffer): void {
+    this.#body?.push(piece);
+  }
+
+  onResponseEnd(): void {
+    this.#over(null);
+    this.#body?.end();
+  }
+
+  onResponseError(_: unknown, error: unknown): void {
+    this.#over(error);
+    if (this.#body === null) this.#events.failed(error);
+    else this.#body.fail(error);
+  }
+
+  #over(error: unknown): void {
+    this.#signal?.removeEventListener('abort', this.#onAbort);
+    this.#events.over(error);
+  }
+
+  readonly #onAbort = (): void => {
+    const reason = this.#signal?.reason;
+    this.#controller?.abort(reason instanceof Error ? reason : new Error(String(reason)));
+  };
 }

@@ -52,7 +52,7 @@ export class Connection {
     this.#events = events;
     // a PROXY header; not what came along with it
     this.#bytesBefore = socket.bytesRead - socket.readableLength;
-    socket.once('close', () => this.#onClose());
+    socket.on('close', () => this.#onClose());
   }
 
   /** The request that is being answered. */

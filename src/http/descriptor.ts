@@ -11,3 +11,12 @@ export function descriptorOf(socket: Socket): number | null {
   if (typeof handle !== 'object' || handle === null || !('fd' in handle)) return null;
   return typeof handle.fd === 'number' && handle.fd >= 0 ? handle.fd : null;
 }
+
+/** Node asks the kernel for nothing more of this socket, until its stream asks for more. */
+export function stopReading(socket: Socket): void {
+  const handle: unknown = '_handle' in socket ? socket._handle : null;
+  if (typeof handle !== 'object' || handle === null) return;
+  if (!('readStop' in handle) || typeof handle.readStop !== 'function') return;
+  if ('reading' in handle) handle.reading = false;
+  handle.readStop();
+}

@@ -203,7 +203,7 @@ export class Listener {
       return this.#speaksTls ? void socket.destroy() : this.#farewells.tell(socket);
     }
     this.#open.add(socket);
-    socket.once('close', () => {
+    socket.on('close', () => {
       this.#open.delete(socket);
       this.#limit.endConnection();
       if (this.#open.size === 0) this.#onLastClosed();
@@ -229,7 +229,7 @@ export class Listener {
       },
     });
     this.#connections.set(socket, connection);
-    socket.once('close', () => this.#connections.delete(socket));
+    socket.on('close', () => this.#connections.delete(socket));
   }
 
   /** As nginx does: whoever left out the s of https is told so. */

@@ -1,9 +1,14 @@
 import { BlockList, isIP } from 'node:net';
+import { LRUCache } from 'lru-cache';
+
+/** Addresses whose answer is remembered: a look into the list makes an object of the address first. */
+const remembered = 1_000;
 
 /** A set of peers: networks (`10.0.0.0/8`, `fd00::/8`), single addresses, and `unix` for those of unix sockets. */
 export class Networks {
   readonly #list = new BlockList();
   readonly #unix: boolean;
+  readonly #known = new LRUCache<string, boolean>({ max: remembered });
   /** There is no address among them: nothing to look up. */
   readonly #empty: boolean;
 
@@ -24,7 +29,11 @@ export class Networks {
   has(address: string): boolean {
     if (address === 'unix') return this.#unix;
     if (this.#empty) return false;
+    const known = this.#known.get(address);
+    if (known !== undefined) return known;
     const family = isIP(address);
-    return family !== 0 && this.#list.check(address, family === 6 ? 'ipv6' : 'ipv4');
+    const found = family !== 0 && this.#list.check(address, family === 6 ? 'ipv6' : 'ipv4');
+    this.#known.set(address, found);
+    return found;
   }
 }

@@ -1,9 +1,11 @@
-import { pipeline } from 'node:stream/promises';
-import { GatewayError } from '../core/errors.ts';
-import { responseHeaders } from '../core/headers.ts';
+import type { ServerResponse } from 'node:http';
+import type { GatewayError } from '../core/errors.ts';
+import { joinedHeader, responseHeaders } from '../core/headers.ts';
 import { linger, sendHead } from './answer.ts';
+import type { AnswerBody } from './answer-body.ts';
 import type { Client } from './client.ts';
 import { ClientBody } from './client-body.ts';
+import { ClientDeparture, clientGone, type GiveUp } from './client-departure.ts';
 import { neverArrived, type PassedAnswer, type PassedRequest } from './connection-pool.ts';
 
 /** What came of a request that was passed through. Bytes are those of bodies. */
@@ -21,8 +23,16 @@ export interface PassOptions {
   readonly beforeAnswer?: (status: number, headers: readonly string[]) => Promise<void>;
   /** True: what was begun is carried to its end, although the client leaves. Default false. */
   readonly finishes?: boolean;
+  /** Moves a body of known length past this process; null where that cannot be. Its connection is of no more use then. */
+  readonly moveBody?: (client: Client, answer: PassedAnswer, bytes: number) => Promise<Moved | null>;
   /** Runs when the request may have reached the API, but its answer never comes. */
   readonly lost?: () => Promise<void>;
+}
+
+/** Of a body: what the client's kernel has of it, and whether that is all. */
+export interface Moved {
+  readonly bytes: number;
+  readonly whole: boolean;
 }
 
 /** A request that got its answer: the head of it, and what is to be told when the answer is over. */
@@ -40,19 +50,16 @@ export interface Answered {
 export async function passThrough(
   client: Client,
   request: PassedRequest,
-  ask: (signal: AbortSignal) => Promise<Answered>,
+  ask: (signal: GiveUp | undefined) => Promise<Answered>,
   options: PassOptions = {},
 ): Promise<Passed> {
   const { beforeAnswer = async () => {}, finishes = false, lost = async () => {} } = options;
   const { socket } = client;
   if (socket.destroyed) throw clientGone();
-  const gone = new AbortController();
-  const onClose = (): void => gone.abort();
-  // Node does not tell the close of the connection to every response
-  if (!finishes) socket.once('close', onClose);
+  const departure = finishes ? undefined : new ClientDeparture(socket);
   let end = (): void => {};
   try {
-    const answered = await ask(gone.signal).catch(async (error: GatewayError) => {
+    const answered = await ask(departure).catch(async (error: GatewayError) => {
       if (!neverArrived.has(error.code)) await lost();
       throw error;
     });
@@ -60,22 +67,27 @@ export async function passThrough(
     const { answer } = answered;
     await beforeAnswer(answer.status, answer.headers);
     if (socket.destroyed) {
-      await answer.body.dump();
+      await answer.body.discard();
       throw clientGone();
     }
-    return { status: answer.status, bytesToClient: await relayBody(client, request, answer) };
+    return {
+      status: answer.status,
+      bytesToClient: await relayBody(client, request, answer, options.moveBody),
+    };
   } finally {
     end();
-    socket.off('close', onClose);
+    departure?.end();
   }
 }
 
 /** Sends the answer while it arrives. Resolves with the bytes of its body, also where it broke off. */
 async function relayBody(
   client: Client,
-  { body: sentBody }: PassedRequest,
-  { status, headers: received, body }: PassedAnswer,
+  { method, body: sentBody }: PassedRequest,
+  answer: PassedAnswer,
+  moveBody: PassOptions['moveBody'],
 ): Promise<number> {
+  const { status, headers: received, body } = answer;
   const { request, response, socket, options, answerFields } = client;
   const early = !request.complete;
   // RFC 9110 §8.6: a 204 has none, whatever Glance says
@@ -85,25 +97,59 @@ async function relayBody(
   // the end of an early answer is that of our side of the connection: Node would close both
   if (early) response.useChunkedEncodingByDefault = false;
   response.writeHead(status, headers);
-  sendHead(client, status);
-  let bytesToClient = 0;
-  body.on('data', (piece: Buffer) => {
-    bytesToClient += piece.length;
-  });
-  // before the pipeline closes it in order, which to an HTTP/1.0 client is the end of a whole answer
-  body.once('error', () => socket.resetAndDestroy());
-  try {
-    await pipeline(body, response, { end: !early });
-    if (early) {
-      if (sentBody instanceof ClientBody) sentBody.destroy();
-      void linger(client);
-    }
-  } catch {
-    // the head is out: the only honest end of a broken answer is a broken connection
+  const lengthBytes = early || method !== 'GET' || status !== 200 ? null : plainLength(received);
+  const moved = lengthBytes === null ? null : ((await moveBody?.(client, answer, lengthBytes)) ?? null);
+  // what came along with the head goes out with it, but for an answer that is not ended here
+  if (moved === null && (early || !body.begun)) sendHead(client, status);
+  const { bytes, whole } = moved ?? (await relayPieces(body, response, { end: !early }));
+  if (!whole) {
+    // the head is out: the only honest end of a broken answer is a broken connection. Closed in order, to an HTTP/1.0
+    // client it would be the end of a whole answer
     socket.resetAndDestroy();
+  } else if (early) {
+    if (sentBody instanceof ClientBody) sentBody.destroy();
+    void linger(client);
   }
-  return bytesToClient;
+  return bytes;
 }
 
-const clientGone = (): GatewayError =>
-  new GatewayError('client-gone', 'The client closed the connection before it was answered.');
+/** What Content-Length says, where nothing else frames the body; null where it says nothing. */
+function plainLength(headers: readonly string[]): number | null {
+  if (joinedHeader(headers, 'transfer-encoding') !== undefined) return null;
+  const length = joinedHeader(headers, 'content-length') ?? '';
+  return /^[0-9]+$/.test(length) && Number.isSafeInteger(Number(length)) ? Number(length) : null;
+}
+
+/** Resolves when the client's kernel has all of it, or with what it had when one of the two broke off. */
+function relayPieces(
+  body: AnswerBody,
+  response: ServerResponse,
+  { end }: { readonly end: boolean },
+): Promise<{ readonly bytes: number; readonly whole: boolean }> {
+  return new Promise((resolve) => {
+    let bytes = 0;
+    let whole = false;
+    const over = (): void => {
+      response.off('drain', onDrain);
+      response.off('close', over);
+      body.destroy();
+      resolve({ bytes, whole });
+    };
+    const onDrain = (): void => body.resume();
+    response.on('drain', onDrain);
+    response.on('close', over);
+    if (response.destroyed) return over();
+    body.read({
+      piece: (piece) => {
+        bytes += piece.length;
+        return response.write(piece);
+      },
+      end: () => {
+        whole = true;
+        if (end) response.end();
+        else over();
+      },
+      failed: over,
+    });
+  });
+}

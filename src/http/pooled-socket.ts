@@ -2,6 +2,8 @@ import { subscribe } from 'node:diagnostics_channel';
 import { Socket } from 'node:net';
 import { AnswerHeads } from '../core/answer-heads.ts';
 import { GatewayError } from '../core/errors.ts';
+import type { GiveUp } from './client-departure.ts';
+import { stopReading } from './descriptor.ts';
 import { upstreamError } from './upstream-error.ts';
 
 /**
@@ -15,10 +17,26 @@ import { upstreamError } from './upstream-error.ts';
 export class PooledSocket extends Socket {
   #reason: Error | null = null;
   readonly #heads = new AnswerHeads();
+  #held = false;
 
   /** A request is about to go out. */
   expectAnswer(): void {
     this.#heads.expect();
+  }
+
+  /** Nothing more is read from the connection: somebody else does, by its descriptor. What was read already stays to be had. */
+  holdReading(): void {
+    this.#held = true;
+    stopReading(this);
+  }
+
+  readOn(): void {
+    this.#held = false;
+    this.read(0);
+  }
+
+  override _read(bytes: number): void {
+    if (!this.#held) super._read(bytes);
   }
 
   override push(piece: unknown, encoding?: BufferEncoding): boolean {
@@ -66,7 +84,7 @@ function renamed(error: Error): Error {
 export function openSocket(
   { hostname, port }: URL,
   timeoutMs: number,
-  signal: AbortSignal | undefined,
+  signal: GiveUp | undefined,
 ): Promise<PooledSocket> {
   return new Promise((resolve, reject) => {
     const socket = new PooledSocket();

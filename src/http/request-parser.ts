@@ -65,6 +65,9 @@ export class RequestParser {
    * @throws Error if they are not what comes next.
    */
   skip(pieces: readonly BridgePiece[]): void {
+    // Node gives the parser of a connection that is over to another one
+    if (!('parser' in this.#socket) || this.#socket.parser !== this.#parser)
+      throw new Error('the connection has no parser');
     const told = this.#parser[onBody];
     this.#parser[onBody] = undefined;
     try {

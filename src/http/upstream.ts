@@ -96,16 +96,16 @@ export class UpstreamLeg {
     this.socket = socket;
     // what fails is told by #answered; a socket without any listener would end the process
     socket.on('error', () => {});
-    this.#closed = new Promise((resolve) => socket.once('close', () => resolve()));
-    this.#continued = new Promise((resolve) => sent.once('continue', () => resolve()));
+    this.#closed = new Promise((resolve) => socket.on('close', () => resolve()));
+    this.#continued = new Promise((resolve) => sent.on('continue', () => resolve()));
     this.#answered = receive(sent);
     // whoever does not wait for the answer must not crash the process with its failure
     this.#answered.catch(() => {});
     this.interrupted = new Promise((resolve) => {
-      sent.once('response', () => resolve());
-      sent.once('error', () => resolve());
-      socket.once('write-failed', () => resolve());
-      socket.once('close', () => resolve());
+      sent.on('response', () => resolve());
+      sent.on('error', () => resolve());
+      socket.on('write-failed', () => resolve());
+      socket.on('close', () => resolve());
     });
   }
 

@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.ts';
+import { type Downloaded, type DownloadOptions, spliceDownload } from './download.ts';
 import { sharedEngine } from './kernel/shared-engine.ts';
 import type { SpliceEngine } from './kernel/splice-engine.ts';
 import type { Lane } from './lane.ts';
@@ -46,6 +47,18 @@ export class LaneChoice {
   /** Streams until `start` is done. */
   of(option: LaneOption): Lane {
     return option === 'stream' ? this.#stream : this.#splice;
+  }
+
+  /** Moves the body of an answer through the kernel; null where that cannot be, or is not wanted. */
+  async download(
+    config: Config,
+    options: Omit<DownloadOptions, 'responseTimeoutMs'>,
+  ): Promise<Downloaded | null> {
+    const { lane, spliceFromBytes } = config.upload;
+    if (lane === 'stream' || this.#engine === null || options.bytes < Math.max(1, spliceFromBytes))
+      return null;
+    const { responseTimeoutMs } = config.upstream;
+    return await spliceDownload(this.#engine, { ...options, responseTimeoutMs });
   }
 
   /** Bodies move through the kernel where they can. */

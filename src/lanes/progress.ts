@@ -2,6 +2,8 @@ import type { LaneName } from './lane.ts';
 
 /** Where bytes are counted while they move, in another thread. */
 export interface Counted {
+  /** The client's last byte, and what tells its end, have been read. */
+  readonly endReceived: boolean;
   readonly receivedBytes: number;
   readonly sentBytes: number;
 }
@@ -12,9 +14,15 @@ export class Progress {
   lane: LaneName = 'stream';
   /** All of the body and its end are with the upstream's kernel: it may be taken for whole. Set when the lane settles. */
   endSent = false;
+  #endReceived = false;
   #receivedBytes = 0;
   #sentBytes = 0;
   #counted: Counted | null = null;
+
+  /** Known of bodies that are counted elsewhere only: else the request itself tells. */
+  get endReceived(): boolean {
+    return this.#counted?.endReceived ?? this.#endReceived;
+  }
 
   /** Read from the client. */
   get receivedBytes(): number {
@@ -36,7 +44,8 @@ export class Progress {
 
   /** What is counted elsewhere is shown from now on, until null; then the last of it stays. */
   follow(counted: Counted | null): void {
-    const { receivedBytes, sentBytes } = this;
+    const { endReceived, receivedBytes, sentBytes } = this;
+    this.#endReceived = endReceived;
     this.#receivedBytes = receivedBytes;
     this.#sentBytes = sentBytes;
     this.#counted = counted;

@@ -17,6 +17,8 @@ interface ChunkStart {
   readonly position: ChunkPosition;
   /** Of data, before the position. */
   readonly dataBytes: number;
+  /** Read from the connection so far: the position holds while it is as many. */
+  readonly readBytes: number;
 }
 
 /**
@@ -71,6 +73,7 @@ export class SpliceLane implements Lane {
       return declaredBytes === null ? null : { engine, source, sink, parser, position: null };
     const start = this.#chunkStarts.get(client);
     if (start === undefined || start.dataBytes !== heldBytes || !canLeave(start.position)) return null;
+    if (start.readBytes !== client.socket.bytesRead) return null;
     return { engine, source, sink, parser, position: start.position };
   }
 }
@@ -100,7 +103,7 @@ function chunkStartOf(request: IncomingMessage): ChunkStart | null {
     // Node's parser says so too, and is believed
     return null;
   }
-  return { position: reader.position, dataBytes };
+  return { position: reader.position, dataBytes, readBytes: request.socket.bytesRead };
 }
 
 /** Resolves when the kernel has what was written to the socket, or with the first of the others. */
@@ -118,6 +121,8 @@ class Handover {
   #transfer: RunningTransfer | null = null;
   /** Read by Node before the kernel took over. */
   #prefixBytes = 0;
+  /** Read by Node from the connection until then. */
+  #readBytes = 0;
   /** Why it is to end, other than by itself. */
   #cause: { readonly error: unknown } | 'interrupted' | null = null;
   #tellStopped = (): void => {};
@@ -190,6 +195,7 @@ class Handover {
     const { engine, source, sink } = this.#way;
     this.#way.parser.stopReading();
     const prefix: unknown = client.readableLength > 0 ? client.read() : null;
+    this.#readBytes = client.socket.bytesRead;
     const held = Buffer.isBuffer(prefix) ? prefix : Buffer.alloc(0);
     this.#prefixBytes = held.length;
     const transfer = engine.begin({
@@ -231,7 +237,8 @@ class Handover {
   readonly #onAbort = (): void => this.#fail(this.#passage.signal.reason);
 
   readonly #onClientClose = (): void => {
-    if (!this.#passage.client.complete) this.#fail(this.#clientGone());
+    // after the last byte a client that leaves changes nothing: the body is whole, the upstream decides
+    if (!this.#passage.progress.endReceived) this.#fail(this.#clientGone());
   };
 
   #clientGone(): GatewayError {
@@ -249,9 +256,12 @@ class Handover {
   /** Node's parser learns how far the body has come, so that what follows on the connection is read for what it is. */
   #takeBack(ended: Ended | null): void {
     const { client } = this.#passage;
+    // nobody else has seen the reset of a connection that was not read
+    if (ended?.end.how === 'source-lost') client.socket.destroy();
     if (client.destroyed || client.socket.destroyed) return;
     // nobody may have read in between: the body would have a hole
-    if (client.readableLength > 0) throw new Error('Node has read bytes of a body that the kernel moved');
+    if (client.socket.bytesRead !== this.#readBytes)
+      throw new Error('Node has read bytes of a body that the kernel moved');
     this.#way.parser.skip(this.#passed(ended));
     this.#way.parser.readOn();
     // the end of the body that the parser has seen is to reach whoever waits for it

@@ -11,6 +11,10 @@ import { type Carried, inFrames, type Lane, type Passage } from './lane.ts';
 /** Held at most for a body of known length, which needs no filling of frames: a few reads. */
 const lengthHoldBytes = 256 * KiB;
 
+/** A client that sends nothing for this share of `flushAfterMs` has fallen silent; looked for no more often than `leastSilenceMs`. */
+const silentShare = 0.05;
+const leastSilenceMs = 20;
+
 /** Moves bytes in JavaScript, through the streams of Node. Works everywhere. */
 export class StreamLane implements Lane {
   readonly name = 'stream';
@@ -80,6 +84,8 @@ class Carriage {
   #flush = false;
   #fillingSinceMs = 0;
   #flushTimer: NodeJS.Timeout | undefined;
+  /** Received when the flush timer was set; null where the client was held back then. */
+  #seenBytes: number | null = null;
 
   constructor(passage: Passage) {
     this.#passage = passage;
@@ -243,12 +249,18 @@ class Carriage {
 
   readonly #onFlushTimer = (): void => {
     this.#flushTimer = undefined;
-    if (this.#cutter.heldBytes === 0) return;
-    const leftMs = this.#passage.flushAfterMs - (performance.now() - this.#fillingSinceMs);
-    if (leftMs > 0) {
-      this.#flushTimer = setTimeout(this.#onFlushTimer, Math.ceil(leftMs));
-      return;
-    }
+    // Node's timers fire before its sockets are read: what came in while this thread was busy is no silence
+    setImmediate(this.#lookAtFrame);
+  };
+
+  /** Sends what there is of a frame, if it has waited long enough or nothing more comes. */
+  readonly #lookAtFrame = (): void => {
+    if (this.#settled || this.#flushTimer !== undefined || this.#cutter.heldBytes === 0) return;
+    const { flushAfterMs, progress } = this.#passage;
+    const leftMs = flushAfterMs - (performance.now() - this.#fillingSinceMs);
+    // a client that has fallen silent fills no frame: what it leaves would only take up memory
+    const silent = !this.#paused && progress.receivedBytes === this.#seenBytes;
+    if (leftMs > 0 && !silent) return this.#armFlush(leftMs);
     this.#flush = true;
     this.#pump();
   };
@@ -257,7 +269,15 @@ class Carriage {
   #startFilling(): void {
     this.#flush = false;
     this.#fillingSinceMs = performance.now();
-    this.#flushTimer ??= setTimeout(this.#onFlushTimer, this.#passage.flushAfterMs);
+    if (this.#flushTimer === undefined) this.#armFlush(this.#passage.flushAfterMs);
+  }
+
+  #armFlush(leftMs: number): void {
+    const { flushAfterMs, progress } = this.#passage;
+    // whoever is held back is not silent
+    this.#seenBytes = this.#paused ? null : progress.receivedBytes;
+    const silenceMs = Math.max(leastSilenceMs, flushAfterMs * silentShare);
+    this.#flushTimer = setTimeout(this.#onFlushTimer, Math.ceil(Math.min(leftMs, silenceMs)));
   }
 
   #pump(): void {

@@ -19,7 +19,7 @@ describe('the progress of an upload', () => {
     const progress = new Progress();
     progress.receivedBytes = 5;
     progress.sentBytes = 3;
-    const counted = { receivedBytes: 7, sentBytes: 4 };
+    const counted = { endReceived: false, receivedBytes: 7, sentBytes: 4 };
     progress.follow(counted);
     assert.equal(progress.receivedBytes, 7);
     counted.receivedBytes = 100;
@@ -35,8 +35,8 @@ describe('the progress of an upload', () => {
 
   it('keeps what was counted by one when it follows another', () => {
     const progress = new Progress();
-    progress.follow({ receivedBytes: 7, sentBytes: 4 });
-    progress.follow({ receivedBytes: 9, sentBytes: 8 });
+    progress.follow({ endReceived: false, receivedBytes: 7, sentBytes: 4 });
+    progress.follow({ endReceived: false, receivedBytes: 9, sentBytes: 8 });
     assert.equal(progress.receivedBytes, 9);
     progress.follow(null);
     assert.equal(progress.sentBytes, 8);
@@ -44,7 +44,7 @@ describe('the progress of an upload', () => {
 
   it('is counted by hand again afterwards', () => {
     const progress = new Progress();
-    progress.follow({ receivedBytes: 7, sentBytes: 4 });
+    progress.follow({ endReceived: false, receivedBytes: 7, sentBytes: 4 });
     progress.follow(null);
     progress.receivedBytes += 1;
     progress.sentBytes += 2;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { eventually } from '../support/eventually.ts';
 import type { RawClient } from '../support/raw-client.ts';
 import { codeOf, type Stage, startStage, testConfig } from '../support/running-gateway.ts';
+import { testedLane } from '../support/tested-lane.ts';
 
 describe('the admin listener', () => {
   let stage: Stage;
@@ -42,7 +43,7 @@ describe('the admin listener', () => {
     assert.deepEqual(rest, {
       image,
       owner: { user: 'ann', project: 'blue' },
-      lane: 'stream',
+      lane: testedLane,
       declared_bytes: 1000,
       received_bytes: 400,
       sent_bytes: 400,

@@ -253,6 +253,26 @@ describe('the framing of a body', () => {
       }
     });
 
+    it('what a client left that fell silent is sent on long before flush_after', async () => {
+      const patient = await TestGateway.start(upstream.port, {
+        quota: { usage: { source: 'none' } },
+        upload: { flush_after: '20s' },
+      });
+      try {
+        const client = await patient.client();
+        await client.request(...uploadHead(randomUUID(), chunked));
+        await client.chunk('left');
+        await eventually(
+          () => assert.equal(upstream.connections[0]?.body.toString(), '4\r\nleft\r\n'),
+          'it is sent on long before the 20 s are over',
+        );
+        await client.chunk('');
+        assert.equal((await client.response()).status, 204);
+      } finally {
+        await patient.stop();
+      }
+    });
+
     it("a slow client's bytes are sent on after flush_after, without a full frame", async () => {
       const prompt = await TestGateway.start(upstream.port, {
         quota: { usage: { source: 'none' } },

@@ -85,6 +85,25 @@ describe('a client that is gone', () => {
     await upstreamIsReset(connection);
   });
 
+  for (const when of ['before its request is answered', 'in the middle of its answer'] as const) {
+    it(`by a RST ${when} ends the request upstream by a reset`, async () => {
+      upstream.script = (connection) => {
+        if (when !== 'before its request is answered') {
+          connection.write('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf ');
+        }
+        begin(connection);
+      };
+      const client = await sluice.client();
+      await client.request('GET /v2/images HTTP/1.1', 'Host: images');
+      const connection = await begun;
+      if (when !== 'before its request is answered') {
+        await eventually(() => client.unread.includes('half '), 'the answer has begun');
+      }
+      client.reset();
+      assert.equal(await connection.closed, 'reset');
+    });
+  }
+
   it('by a kill of its process ends the upload upstream by a reset', async () => {
     const head = uploadHead(randomUUID(), `Content-Length: ${declaredBytes}`);
     const client = new LeavingClient(sluice.port, head, firstBytes);

@@ -5,6 +5,7 @@ import { type ImageApi, startImageApi } from '../../src/demo/image-api.ts';
 import { eventually } from '../support/eventually.ts';
 import type { RawClient } from '../support/raw-client.ts';
 import { TestGateway, uploadHead } from '../support/test-gateway.ts';
+import { testedLane } from '../support/tested-lane.ts';
 
 const identity = ['X-User-Id: ann', 'X-Project-Id: blue'];
 
@@ -51,7 +52,7 @@ describe('what an operator does', () => {
     assert.deepEqual(rest, {
       image,
       owner: { user: 'ann', project: 'blue' },
-      lane: 'stream',
+      lane: testedLane,
       declared_bytes: 100,
       received_bytes: 40,
       sent_bytes: 40,

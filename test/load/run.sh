@@ -9,6 +9,7 @@ case "${1:-}" in
   long) export SLUICE_LOAD=long ;;
   *) echo "usage: run.sh [long]" >&2; exit 2 ;;
 esac
+npm run --silent build
 # 9,000 connections of clients, and as many on this side
 ulimit -n 20000
 exec npx mocha --config test/load/.mocharc.json

@@ -4,6 +4,7 @@ import type { Haste } from './hasty-upstream.ts';
 /** The process behind HastyUpstream: tells its port to its parent, and ends with it. */
 const haste: Haste = JSON.parse(process.argv[2] ?? '');
 const body = haste.says;
+const { toGet } = haste;
 const answer = `HTTP/1.1 ${haste.status} Early\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
 
 const server = createServer({ noDelay: true }, (socket) => {
@@ -17,6 +18,11 @@ const server = createServer({ noDelay: true }, (socket) => {
       if (end < 0) return;
       leftBytes -= head.length - end - 4;
     } else leftBytes -= bytes.length;
+    if (toGet !== undefined && head.startsWith('GET ')) {
+      const fields = `Content-Type: application/json\r\nContent-Length: ${toGet.length}\r\nConnection: close`;
+      socket.end(`HTTP/1.1 200 OK\r\n${fields}\r\n\r\n${toGet}`);
+      return;
+    }
     if (leftBytes > 0) return;
     socket.removeAllListeners('data').pause();
     socket.write(answer, () => {

@@ -10,6 +10,8 @@ export interface Haste {
   readonly readsBytes: number;
   /** At once after the answer: an ordinary close, which the kernel makes a reset as soon as something is unread, or a reset. */
   readonly departure: 'closes' | 'resets';
+  /** What GET is answered with, 200 and in peace; left out: like every other request. */
+  readonly toGet?: string;
 }
 
 /**

@@ -114,6 +114,11 @@ export class UpstreamConnection {
     return this.#bytes;
   }
 
+  /** Of what was written: what the kernel has taken. */
+  get bytesTaken(): number {
+    return this.#socket.bytesWritten - this.#socket.writableLength;
+  }
+
   /** The value of a header field, or null. */
   header(name: string): string | null {
     const field = this.head.split('\r\n').find((line) => line.toLowerCase().startsWith(`${name}:`));

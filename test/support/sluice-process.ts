@@ -5,7 +5,13 @@ import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const file = (name: string): string => fileURLToPath(new URL(`../../${name}`, import.meta.url));
+
+/** What is run: the source as it stands, or what `npm run build` made of it. */
+const programs = {
+  source: ['--import', 'tsx', file('src/main.ts')],
+  built: [file('dist/main.js')],
+};
 
 const lineSchema = z.looseObject({ msg: z.string() });
 export type LogLine = z.infer<typeof lineSchema>;
@@ -20,9 +26,9 @@ export class SluiceProcess {
   #wake: (() => void)[] = [];
   #over = false;
 
-  /** @param file its configuration; @param env added to this process's. */
-  constructor(file: string, env: NodeJS.ProcessEnv = {}) {
-    this.#child = spawn(process.execPath, ['--import', 'tsx', main, 'run', '-c', file], {
+  /** @param config its file; @param env added to this process's. */
+  constructor(config: string, env: NodeJS.ProcessEnv = {}, program: keyof typeof programs = 'source') {
+    this.#child = spawn(process.execPath, [...programs[program], 'run', '-c', config], {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'inherit'],
     });

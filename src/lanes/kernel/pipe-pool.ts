@@ -6,7 +6,7 @@ import type { SharedMemory } from './shared-memory.ts';
 const wantedBytes = MiB;
 
 /** Empty pipes that are kept. A user without privileges owns 64 of this size before the kernel gives smaller ones. */
-const mostIdle = 32;
+const mostIdle = 16;
 
 /** Two descriptors of the kernel's, and bytes on their way through them. */
 export interface Pipe {

@@ -16,6 +16,7 @@ const fields = {
   rateLeftMs: 10,
   lotBytes: 11,
   sentBytes: 12,
+  endReceived: 13,
 } as const;
 const fieldsPerTransfer = 16;
 
@@ -114,6 +115,13 @@ export class TransferRecord {
   }
   set receivedBytes(bytes: number) {
     this.#set(fields.receivedBytes, bytes);
+  }
+
+  get endReceived(): boolean {
+    return this.#get(fields.endReceived) === 1;
+  }
+  set endReceived(received: boolean) {
+    this.#set(fields.endReceived, received ? 1 : 0);
   }
 
   get sentBytes(): number {

@@ -155,12 +155,16 @@ export class SpliceEngine {
     const slot = this.#free.pop() ?? this.#next++;
     const record = this.#memory.record(slot);
     record.begin(request.prefix.length, request.allowedBytes, monotonicMs());
-    const ended = new Promise<Ended | null>((resolve) => {
-      this.#running.set(slot, { source, sink, onMore: request.onMore, resolve });
+    let resolve = (_: Ended | null): void => {};
+    const ended = new Promise<Ended | null>((done) => {
+      resolve = done;
     });
+    const running: Slot = { source, sink, onMore: request.onMore, resolve };
+    this.#running.set(slot, running);
     const { body, prefix, gate, chunkBytes, leastRate } = request;
     this.#order({ kind: 'begin', slot, source, sink, body, prefix, gate, chunkBytes, leastRate });
-    const isMine = (): boolean => this.#running.get(slot)?.source === source;
+    // the slot may be another's by now, and so may the numbers of the descriptors
+    const isMine = (): boolean => this.#running.get(slot) === running;
     return {
       record,
       ended,

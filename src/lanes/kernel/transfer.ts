@@ -243,7 +243,9 @@ export class Transfer {
 
   /** Where the source's framing has ended: as it promised? Then the byte that was held back may go. */
   #concludeSource(): void {
-    if (!this.#reader.done || this.#body.framing === 'length' || this.#pending.length > 0) return;
+    if (!this.#reader.done) return;
+    this.record.endReceived = true;
+    if (this.#body.framing === 'length' || this.#pending.length > 0) return;
     const { declaredBytes } = this.#body;
     if (declaredBytes !== null && this.#receivedBytes < declaredBytes) {
       const detail = `The body ended after ${this.#receivedBytes} of the ${declaredBytes} bytes that were declared.`;

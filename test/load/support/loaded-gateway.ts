@@ -43,9 +43,12 @@ export class LoadedGateway {
       ...more,
     };
     writeFileSync(join(folder, 'sluice.yaml'), stringify(written));
-    const sluice = new SluiceProcess(join(folder, 'sluice.yaml'), {
-      NODE_OPTIONS: `--import=${file('gc-on-signal.mjs')}`,
-    });
+    // tsx gives every function a property more, which is 8 KiB for each upload
+    const sluice = new SluiceProcess(
+      join(folder, 'sluice.yaml'),
+      { NODE_OPTIONS: `--import=${file('gc-on-signal.mjs')}` },
+      'built',
+    );
     const { listen, admin } = servingSchema.parse(await sluice.logged('serving'));
     return new LoadedGateway(sluice, [api], folder, portOf(listen[0] ?? ''), portOf(admin));
   }
