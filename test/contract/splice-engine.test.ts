@@ -39,12 +39,15 @@ const keptDescriptors = 64;
 describe('the engine of the splice lane', () => {
   let engine: SpliceEngine;
   let lane: SpliceLane;
+  /** Before there was an engine. */
+  let bare: ReturnType<typeof descriptors>;
 
   before(function () {
     if (process.platform !== 'linux') this.skip();
   });
   beforeEach(async () => {
     const { SpliceEngine } = await import('../../src/lanes/kernel/splice-engine.ts');
+    bare = descriptors();
     engine = await SpliceEngine.start();
     lane = new SpliceLane(() => engine, new StreamLane());
   });
@@ -110,7 +113,6 @@ describe('the engine of the splice lane', () => {
 
   for (const framing of framings) {
     it(`ends what is under way as internal when its thread dies, and streams from then on (${framing})`, async () => {
-      const before = descriptors();
       const rigs: LaneRig[] = [];
       let died = 0;
       engine.onDeath(() => {
@@ -139,7 +141,7 @@ describe('the engine of the splice lane', () => {
       await eventually(() => {
         const now = descriptors();
         for (const kind of ['socket', 'pipe', 'anon_inode']) {
-          assert.ok((now[kind] ?? 0) <= (before[kind] ?? 0), `${kind}: ${JSON.stringify([before, now])}`);
+          assert.ok((now[kind] ?? 0) <= (bare[kind] ?? 0), `${kind}: ${JSON.stringify([bare, now])}`);
         }
       });
       const later = await LaneRig.begin(lane, { framing, bytes: 10, moved: 'stream' });
