@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Contender } from '../bench/measure/contender.ts';
 import { callerFields } from '../bench/measure/caller.ts';
+import type { Contender } from '../bench/measure/contender.ts';
 import { type Load, LoadGenerator } from '../bench/measure/load.ts';
 import { Origin } from '../bench/measure/origin.ts';
 import { ProcessUsage } from '../bench/measure/process-usage.ts';

@@ -1,5 +1,5 @@
-import type { Contender } from '../bench/measure/contender.ts';
 import { callerFields } from '../bench/measure/caller.ts';
+import type { Contender } from '../bench/measure/contender.ts';
 import { LoadGenerator } from '../bench/measure/load.ts';
 import { Origin } from '../bench/measure/origin.ts';
 import { ProcessUsage } from '../bench/measure/process-usage.ts';
