@@ -31,8 +31,10 @@ export class PooledSocket extends Socket {
   }
 
   readOn(): void {
+    if (!this.#held) return;
     this.#held = false;
-    this.read(0);
+    // the stream has asked while nobody answered, and does not ask again
+    super._read(0);
   }
 
   override _read(bytes: number): void {

@@ -108,6 +108,8 @@ class Download {
       request.off('timeout', ignore);
       // an orderly close: nothing is wrong with an answer that came to its end past its parser
       if (this.#transfer !== null) source.destroy();
+      // all of it was here already: the connection goes on
+      else source.readOn();
       body.destroy();
     }
   }
