@@ -31,8 +31,8 @@ function randomOf(seed: number): (below: number) => number {
   };
 }
 
-const endings = Number(process.env['SLUICE_LEAK_ENDINGS'] ?? 300);
-const seed = Number(process.env['SLUICE_LEAK_SEED'] ?? 1 + Math.floor(Math.random() * 1e9));
+const endings = Number(process.env.SLUICE_LEAK_ENDINGS ?? 300);
+const seed = Number(process.env.SLUICE_LEAK_SEED ?? 1 + Math.floor(Math.random() * 1e9));
 /** Idle pipes that the pool keeps, of two descriptors each. */
 const keptDescriptors = 64;
 
@@ -102,10 +102,10 @@ describe('the engine of the splice lane', () => {
     await eventually(() => {
       settled();
       const now = descriptors();
-      assert.ok((now['socket'] ?? 0) <= (before['socket'] ?? 0), `sockets: ${JSON.stringify([before, now])}`);
-      assert.equal(now['anon_inode'], before['anon_inode'], 'eventfds and epolls');
+      assert.ok((now.socket ?? 0) <= (before.socket ?? 0), `sockets: ${JSON.stringify([before, now])}`);
+      assert.equal(now.anon_inode, before.anon_inode, 'eventfds and epolls');
       assert.ok(
-        (now['pipe'] ?? 0) <= (before['pipe'] ?? 0) + keptDescriptors,
+        (now.pipe ?? 0) <= (before.pipe ?? 0) + keptDescriptors,
         'pipes are kept up to a bound',
       );
     });
