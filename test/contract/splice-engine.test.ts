@@ -104,10 +104,7 @@ describe('the engine of the splice lane', () => {
       const now = descriptors();
       assert.ok((now.socket ?? 0) <= (before.socket ?? 0), `sockets: ${JSON.stringify([before, now])}`);
       assert.equal(now.anon_inode, before.anon_inode, 'eventfds and epolls');
-      assert.ok(
-        (now.pipe ?? 0) <= (before.pipe ?? 0) + keptDescriptors,
-        'pipes are kept up to a bound',
-      );
+      assert.ok((now.pipe ?? 0) <= (before.pipe ?? 0) + keptDescriptors, 'pipes are kept up to a bound');
     });
   });
 
