@@ -289,7 +289,7 @@ describe('a gateway that has as much under way as it may', () => {
     });
 
     it('leaves nothing behind of uploads that break off while it is full', async () => {
-      await start({ max_buffered: '256KiB' });
+      await start({ max_buffered: '256KiB', upload: { lane: 'stream' } });
       upstream.script = (connection) => connection.stopReading();
       const running = [
         await upload('Transfer-Encoding: chunked'),
