@@ -70,7 +70,10 @@ describe('a thousand uploads that end in ten ways', () => {
     });
     const sluice = await TestGateway.start(upstream.port, {
       client_socket_timeout: '3s',
-      quota: { limits: [{ per: 'project', saving: '1GiB', uploads: 2 * together }], usage: { source: 'none' } },
+      quota: {
+        limits: [{ per: 'project', saving: '1GiB', uploads: 2 * together }],
+        usage: { source: 'none' },
+      },
       upload: { watch_interval: 0 },
     });
     try {
