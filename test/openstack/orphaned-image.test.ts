@@ -48,9 +48,15 @@ describe('an image whose upload Glance did not survive', () => {
       assert.equal(orphan.owner, owner.projectId);
       assert.equal((await gateway.orphans()).problem, null);
       assert.ok((await gateway.metric('sluice_orphans')) >= 1);
-      const lines = await gateway.logLines();
-      const about = lines.filter((line) => line.includes('left in saving') && line.includes(imageId));
-      assert.equal(about.length, 1, 'it is logged once');
+      const about = async () =>
+        (await gateway.logLines()).filter(
+          (line) => line.includes('left in saving') && line.includes(imageId),
+        );
+      // lines of the log are written a few at a time
+      await eventually(async () => (await about()).length > 0, 'it is logged');
+      const { scanned_at: seenAt } = await gateway.orphans();
+      await eventually(async () => ((await gateway.orphans()).scanned_at ?? '') > (seenAt ?? ''));
+      assert.equal((await about()).length, 1, 'it is logged once');
 
       assert.equal(await deleteImage(origin, owner, imageId), 204);
       await eventually(async () => assert.equal(await reported(), null));
