@@ -302,7 +302,8 @@ export class Transfer {
     const piece = this.#pending.subarray(0, Math.min(mostBytes, pipe.roomBytes));
     const written = this.#host.libc.write(pipe.write, piece);
     if (written <= 0) return this.#anotherPipe() ? this.#movePending(mostBytes) : this.#noPipe();
-    this.#pending = this.#pending.subarray(written);
+    // an empty view would keep all of what it was cut from
+    this.#pending = written < this.#pending.length ? this.#pending.subarray(written) : nothing;
     this.#tookIn(pipe, written);
     return written;
   }
