@@ -169,8 +169,9 @@ export class SpliceEngine {
       record,
       ended,
       allow: (bytes) => {
+        if (!isMine()) return;
         record.allowedBytes = bytes;
-        if (isMine()) this.#order({ kind: 'look', slot });
+        this.#order({ kind: 'look', slot });
       },
       look: () => {
         if (isMine()) this.#order({ kind: 'look', slot });
@@ -203,8 +204,9 @@ export class SpliceEngine {
     if (running === undefined) return;
     if (report.kind === 'more') return running.onMore();
     this.#running.delete(report.slot);
-    this.#free.push(report.slot);
     running.resolve(report);
+    // whoever waits for the end reads the counts when this turn is over, and the next transfer begins them anew
+    setImmediate(() => this.#free.push(report.slot));
   }
 
   readonly #stop = (): void => {
