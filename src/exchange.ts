@@ -19,7 +19,6 @@ import type { ImageAccess } from './image-access.ts';
 import type { ImageLookup, Operator } from './image-lookup.ts';
 import type { Imports, MeteredImport } from './imports.ts';
 import { isJudged, type Judgement, judge } from './judgement.ts';
-import type { Lane } from './lanes/lane.ts';
 import type { LaneChoice } from './lanes/lane-choice.ts';
 import { type Log, logAccess } from './log.ts';
 import type { Overload, Place, Weight } from './overload.ts';
@@ -48,7 +47,6 @@ export interface Services {
   readonly imageAccess: ImageAccess;
   readonly admission: Admission;
   readonly imports: Imports;
-  readonly lane: Lane;
   readonly lanes: LaneChoice;
   readonly overload: Overload;
   readonly registry: Registry;
@@ -164,7 +162,8 @@ function classifyRequest(
     // an HTTP/1.0 client need not name one, but the request upstream is HTTP/1.1
     host: upstreams.host,
   });
-  if (isUpload(operation) && framing.kind === 'chunked') services.lane.prepare(request);
+  if (isUpload(operation) && framing.kind === 'chunked')
+    services.lanes.of(services.config.upload.lane).prepare(request);
   return { operation, framing, headers: trace.propagated(kept), trace };
 }
 
@@ -226,7 +225,8 @@ async function admitAndForward(
   record: AccessRecord,
   fill: Fill,
 ): Promise<void> {
-  const { config, payers, admission, registry, lane } = services;
+  const { config, payers, admission, registry, lanes } = services;
+  const lane = lanes.of(config.upload.lane);
   if (who === null || operation.image === null) throw new Error('an upload without owner or image');
   const { sizeHeader } = config.api;
   const { declaredBytes } = uploadLength(

@@ -1,4 +1,5 @@
 import type { Config } from './config/config.ts';
+import { clientLeft } from './core/body-error.ts';
 import type { Bound } from './core/bound.ts';
 import type { EndGate } from './core/end-gate.ts';
 import type { Ending, Outcome } from './core/endings.ts';
@@ -200,8 +201,7 @@ function abortWhenClientLeaves(client: Client, upload: Upload): () => void {
   const { request, socket } = client;
   const onClose = (): void => {
     if (request.complete || upload.progress.endReceived) return;
-    const detail = `The connection closed after ${upload.progress.receivedBytes} bytes of the body.`;
-    upload.abort(new GatewayError('client-gone', detail, { ending: 'client-gone' }));
+    upload.abort(clientLeft(upload.progress.receivedBytes));
   };
   if (socket.destroyed) onClose();
   socket.once('close', onClose);

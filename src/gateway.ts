@@ -459,7 +459,6 @@ export class Gateway {
       rateLimits: this.#rateLimits,
       admission,
       imports: new Imports(ask, lookup, admission, this.#knownImages, this.#importWatches, this.#imageAccess),
-      lane: this.#lanes.of(config.upload.lane),
       lanes: this.#lanes,
       overload: this.#overload,
       registry: this.#registry,

@@ -3,6 +3,8 @@ import { sendHead } from '../http/answer.ts';
 import type { AnswerBody } from '../http/answer-body.ts';
 import type { Client } from '../http/client.ts';
 import { descriptorOf } from '../http/descriptor.ts';
+import { flushed } from '../http/flushed.ts';
+import type { Moved } from '../http/passthrough.ts';
 import type { PooledSocket } from '../http/pooled-socket.ts';
 import { Deadline } from './deadline.ts';
 import { monotonicMs } from './kernel/monotonic.ts';
@@ -20,20 +22,11 @@ export interface DownloadOptions {
   readonly responseTimeoutMs: number;
 }
 
-/** What came of it: bytes of the body that the client's kernel has, and whether that is all of them. */
-export interface Downloaded {
-  readonly bytes: number;
-  readonly whole: boolean;
-}
-
 /**
  * Moves the body of an answer through the kernel: what Node has read of it goes first.
  * @returns null where that cannot be: nothing has happened then.
  */
-export async function spliceDownload(
-  engine: SpliceEngine,
-  options: DownloadOptions,
-): Promise<Downloaded | null> {
+export async function spliceDownload(engine: SpliceEngine, options: DownloadOptions): Promise<Moved | null> {
   const { client, source } = options;
   const from = descriptorOf(source);
   const to = descriptorOf(client.socket);
@@ -74,7 +67,7 @@ class Download {
     ];
   }
 
-  async carry(): Promise<Downloaded> {
+  async carry(): Promise<Moved> {
     const { client, body, source } = this.#options;
     const { request, response, socket } = client;
     const stop = (): void => {
@@ -97,7 +90,7 @@ class Download {
       await this.#takeWhatIsRead();
       sendHead(client, response.statusCode);
       for (const piece of this.#pieces.splice(0)) response.write(piece);
-      await flushed(client);
+      await flushed(socket);
       if (this.#prefixBytes === this.#options.bytes) return this.#end(true);
       if (this.#over) return this.#end(false);
       return await this.#splice();
@@ -114,7 +107,7 @@ class Download {
     }
   }
 
-  async #splice(): Promise<Downloaded> {
+  async #splice(): Promise<Moved> {
     const { client, bytes } = this.#options;
     const transfer = this.#engine.begin({
       source: this.#from,
@@ -136,14 +129,14 @@ class Download {
     return this.#end(ended?.end.how === 'sent');
   }
 
-  #end(whole: boolean): Downloaded {
+  #end(whole: boolean): Moved {
     const sentBytes = this.#transfer?.record.sentBytes ?? 0;
     if (whole) this.#options.client.response.end();
     return { bytes: this.#prefixBytes + sentBytes, whole };
   }
 
   /** There is no room in the kernel lane: Node reads on. */
-  async #stream(): Promise<Downloaded> {
+  async #stream(): Promise<Moved> {
     this.#streaming = true;
     this.#options.source.readOn();
     this.#options.body.resume();
@@ -188,16 +181,3 @@ class Download {
 }
 
 const ignore = (): void => {};
-
-/** Resolves when the client's kernel has all that was written, or the connection is gone. */
-async function flushed({ socket }: Client): Promise<void> {
-  if (socket.writableLength === 0 || socket.destroyed) return;
-  await new Promise<void>((resolve) => {
-    const done = (): void => {
-      socket.off('close', done);
-      resolve();
-    };
-    socket.once('close', done);
-    socket.write('', done);
-  });
-}

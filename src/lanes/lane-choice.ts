@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.ts';
-import { type Downloaded, type DownloadOptions, spliceDownload } from './download.ts';
+import type { Moved } from '../http/passthrough.ts';
+import { type DownloadOptions, spliceDownload } from './download.ts';
 import { sharedEngine } from './kernel/shared-engine.ts';
 import type { SpliceEngine } from './kernel/splice-engine.ts';
 import type { Lane } from './lane.ts';
@@ -50,10 +51,7 @@ export class LaneChoice {
   }
 
   /** Moves the body of an answer through the kernel; null where that cannot be, or is not wanted. */
-  async download(
-    config: Config,
-    options: Omit<DownloadOptions, 'responseTimeoutMs'>,
-  ): Promise<Downloaded | null> {
+  async download(config: Config, options: Omit<DownloadOptions, 'responseTimeoutMs'>): Promise<Moved | null> {
     const { lane, spliceFromBytes } = config.upload;
     if (lane === 'stream' || this.#engine === null || options.bytes < Math.max(1, spliceFromBytes))
       return null;

@@ -1,10 +1,11 @@
 import type { IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
+import { chunkNotTaken, clientBelowRate, clientLeft, clientSilent, notInTime } from '../core/body-error.ts';
 import { type BridgePiece, bridgeBetween, canLeave } from '../core/chunk-bridge.ts';
 import { type ChunkPosition, ChunkReader, readChunks } from '../core/chunk-reader.ts';
 import { GatewayError } from '../core/errors.ts';
 import { timeFor } from '../core/time-limit.ts';
 import { descriptorOf } from '../http/descriptor.ts';
+import { flushed } from '../http/flushed.ts';
 import { RequestParser } from '../http/request-parser.ts';
 import { Deadline } from './deadline.ts';
 import { monotonicMs } from './kernel/monotonic.ts';
@@ -106,13 +107,6 @@ function chunkStartOf(request: IncomingMessage): ChunkStart | null {
   return { position: reader.position, dataBytes, readBytes: request.socket.bytesRead };
 }
 
-/** Resolves when the kernel has what was written to the socket, or with the first of the others. */
-async function flushed(socket: Socket, others: readonly Promise<unknown>[]): Promise<void> {
-  if (socket.writableLength === 0) return;
-  const written = new Promise<void>((resolve) => socket.write('', () => resolve()));
-  await Promise.race([written, ...others]);
-}
-
 /** One body that is handed to the kernel: watched from here, and taken back when it ends. */
 class Handover {
   readonly #passage: Passage;
@@ -167,7 +161,7 @@ class Handover {
     void interrupted.then(() => this.#stop('interrupted'));
     try {
       // what Node has written of the head comes before what the kernel moves
-      await flushed(upstream, [interrupted, this.#stopped]);
+      await Promise.race([flushed(upstream), interrupted, this.#stopped]);
       if (this.#cause !== null) return this.#conclude(null);
       const transfer = this.#begin();
       if (transfer === null) return await this.#other.carry(this.#passage);
@@ -242,8 +236,7 @@ class Handover {
   };
 
   #clientGone(): GatewayError {
-    const detail = `The connection closed after ${this.#passage.progress.receivedBytes} bytes of the body.`;
-    return new GatewayError('client-gone', detail, { ending: 'client-gone' });
+    return clientLeft(this.#passage.progress.receivedBytes);
   }
 
   #askForMore(): void {
@@ -288,8 +281,7 @@ class Handover {
       case 'source-lost':
         throw this.#clientGone();
       case 'refused': {
-        const { code, detail, ending, limitBytes } = end;
-        const facts = limitBytes > 0 ? { limit: limitBytes } : {};
+        const { code, detail, ending, facts } = end;
         throw new GatewayError(code, detail, { ending, facts });
       }
       default:
@@ -337,22 +329,18 @@ class Handover {
   }
 
   #onClientSilent(): void {
-    const detail = `Nothing arrived for ${this.#passage.clientSocketTimeoutMs / 1000} s in the middle of the body.`;
-    this.#fail(new GatewayError('client-stalled', detail, { ending: 'client-stalled' }));
+    this.#fail(clientSilent(this.#passage.clientSocketTimeoutMs));
   }
 
   #onChunkLate(): void {
     const { chunkTimeoutMs, progress } = this.#passage;
-    const detail = `The API did not take a chunk within ${chunkTimeoutMs / 1000} s, after ${progress.sentBytes} bytes.`;
-    this.#fail(new GatewayError('upstream-stalled', detail, { ending: 'upstream-stalled' }));
+    this.#fail(chunkNotTaken(chunkTimeoutMs, progress.sentBytes));
   }
 
   #onTooSlow(): void {
     const { leastRate } = this.#passage;
     if (leastRate === null) return;
-    const lotBytes = this.#transfer?.record.lotBytes ?? 0;
-    const detail = `Of ${leastRate.bytes} bytes that must arrive within ${leastRate.perMs / 1000} s, ${lotBytes} did.`;
-    this.#fail(new GatewayError('client-too-slow', detail, { ending: 'client-too-slow' }));
+    this.#fail(clientBelowRate(leastRate, this.#transfer?.record.lotBytes ?? 0));
   }
 
   #onTimeOver(): void {
@@ -360,11 +348,6 @@ class Handover {
     const record = this.#transfer?.record;
     const clientMs = record?.waitedMs('client', nowMs) ?? 0;
     const upstreamMs = record?.waitedMs('upstream', nowMs) ?? 0;
-    const seconds = (ms: number): string => `${(ms / 1000).toFixed(3)} s`;
-    const detail =
-      `The body took longer than ${this.#bodyLimitMs() / 1000} s: ${seconds(clientMs)} were spent waiting for the client, ` +
-      `${seconds(upstreamMs)} for the API.`;
-    const code = clientMs >= upstreamMs ? 'client-too-slow' : 'upstream-stalled';
-    this.#fail(new GatewayError(code, detail, { ending: code }));
+    this.#fail(notInTime(this.#bodyLimitMs(), clientMs, upstreamMs));
   }
 }

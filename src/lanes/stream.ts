@@ -1,6 +1,15 @@
+import {
+  chunkNotTaken,
+  clientBelowRate,
+  clientLeft,
+  clientSilent,
+  longerThanAllowed,
+  longerThanDeclared,
+  notInTime,
+  shorterThanDeclared,
+} from '../core/body-error.ts';
 import { blockBytes } from '../core/byte-queue.ts';
 import { type Cutter, FrameCutter, LengthCutter, type Write } from '../core/cutter.ts';
-import { GatewayError } from '../core/errors.ts';
 import { RateWatch } from '../core/least-rate.ts';
 import { timeFor } from '../core/time-limit.ts';
 import { Waits } from '../core/waits.ts';
@@ -129,15 +138,9 @@ class Carriage {
     progress.receivedBytes += piece.length;
     this.#rate?.receive(piece.length, performance.now());
     if (declaredBytes !== null && progress.receivedBytes > declaredBytes) {
-      const detail = `The body goes on after the ${declaredBytes} bytes that were declared.`;
-      return this.#fail(new GatewayError('size-mismatch', detail, { ending: 'too-large' }));
+      return this.#fail(longerThanDeclared(declaredBytes));
     }
-    if (maxBytes > 0 && progress.receivedBytes > maxBytes) {
-      const detail = `The body goes on after ${maxBytes} bytes, the most an upload may have.`;
-      return this.#fail(
-        new GatewayError('too-large', detail, { ending: 'too-large', facts: { limit: maxBytes } }),
-      );
-    }
+    if (maxBytes > 0 && progress.receivedBytes > maxBytes) return this.#fail(longerThanAllowed(maxBytes));
     // the usual case of a fast upstream: straight through, without a copy
     if (
       declaredBytes !== null &&
@@ -160,8 +163,7 @@ class Carriage {
   readonly #onEnd = (): void => {
     const { declaredBytes, progress } = this.#passage;
     if (declaredBytes !== null && progress.receivedBytes < declaredBytes) {
-      const detail = `The body ended after ${progress.receivedBytes} of the ${declaredBytes} bytes that were declared.`;
-      return this.#fail(new GatewayError('size-mismatch', detail, { ending: 'client-gone' }));
+      return this.#fail(shorterThanDeclared(progress.receivedBytes, declaredBytes));
     }
     this.#clientEnded = true;
     this.#rateDeadline.end();
@@ -171,8 +173,7 @@ class Carriage {
   readonly #onClientClose = (): void => {
     // after the last byte a client that leaves changes nothing: the body is whole, the upstream decides
     if (this.#clientEnded) return;
-    const detail = `The connection closed after ${this.#passage.progress.receivedBytes} bytes of the body.`;
-    this.#fail(new GatewayError('client-gone', detail, { ending: 'client-gone' }));
+    this.#fail(clientLeft(this.#passage.progress.receivedBytes));
   };
 
   /** Node says that nothing moved on the client's socket for `client_socket_timeout`. */
@@ -187,8 +188,7 @@ class Carriage {
         client.socket.setTimeout(clientSocketTimeoutMs);
         return;
       }
-      const detail = `Nothing arrived for ${clientSocketTimeoutMs / 1000} s in the middle of the body.`;
-      this.#fail(new GatewayError('client-stalled', detail, { ending: 'client-stalled' }));
+      this.#fail(clientSilent(clientSocketTimeoutMs));
     });
   };
 
@@ -216,15 +216,13 @@ class Carriage {
 
   #onChunkLate(): void {
     const { chunkTimeoutMs, progress } = this.#passage;
-    const detail = `The API did not take a chunk within ${chunkTimeoutMs / 1000} s, after ${progress.sentBytes} bytes.`;
-    this.#fail(new GatewayError('upstream-stalled', detail, { ending: 'upstream-stalled' }));
+    this.#fail(chunkNotTaken(chunkTimeoutMs, progress.sentBytes));
   }
 
   #onTooSlow(): void {
     const { leastRate } = this.#passage;
     if (this.#rate === null || leastRate === null) return;
-    const detail = `Of ${leastRate.bytes} bytes that must arrive within ${leastRate.perMs / 1000} s, ${this.#rate.lotBytes} did.`;
-    this.#fail(new GatewayError('client-too-slow', detail, { ending: 'client-too-slow' }));
+    this.#fail(clientBelowRate(leastRate, this.#rate.lotBytes));
   }
 
   #bodyLimitMs(): number {
@@ -232,17 +230,11 @@ class Carriage {
     return timeFor(timeLimit, declaredBytes ?? progress.receivedBytes);
   }
 
-  /** The body has not come to its end in time: whoever was waited for longer is told so. */
   #onTimeOver(): void {
     const nowMs = performance.now();
-    const clientMs = this.#waits.ofMs('client', nowMs);
-    const upstreamMs = this.#waits.ofMs('upstream', nowMs);
-    const seconds = (ms: number): string => `${(ms / 1000).toFixed(3)} s`;
-    const detail =
-      `The body took longer than ${this.#bodyLimitMs() / 1000} s: ${seconds(clientMs)} were spent waiting for the client, ` +
-      `${seconds(upstreamMs)} for the API.`;
-    const code = clientMs >= upstreamMs ? 'client-too-slow' : 'upstream-stalled';
-    this.#fail(new GatewayError(code, detail, { ending: code }));
+    this.#fail(
+      notInTime(this.#bodyLimitMs(), this.#waits.ofMs('client', nowMs), this.#waits.ofMs('upstream', nowMs)),
+    );
   }
 
   readonly #onFlushTimer = (): void => {

@@ -1,6 +1,6 @@
 import type { ChunkPosition } from '../../core/chunk-reader.ts';
 import type { Ending } from '../../core/endings.ts';
-import type { ErrorCode } from '../../core/errors.ts';
+import type { ErrorCode, ErrorFacts } from '../../core/errors.ts';
 import type { LeastRate } from '../../core/least-rate.ts';
 
 /** How the source tells where the body ends, and how the sink is told. */
@@ -50,8 +50,7 @@ export type TransferEnd =
       readonly code: ErrorCode;
       readonly detail: string;
       readonly ending: Ending;
-      /** 0 = none. */
-      readonly limitBytes: number;
+      readonly facts: ErrorFacts;
     };
 
 export type Report =

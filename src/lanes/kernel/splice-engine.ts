@@ -5,10 +5,9 @@ import {
   Worker,
   type WorkerOptions,
 } from 'node:worker_threads';
-import type { LeastRate } from '../../core/least-rate.ts';
 import { EMFILE, ENFILE, Libc } from './libc.ts';
 import { monotonicMs } from './monotonic.ts';
-import type { Body, Order, Report } from './orders.ts';
+import type { Order, Report, TransferOrder } from './orders.ts';
 import { SharedMemory, type TransferRecord } from './shared-memory.ts';
 import type { WorkerStart } from './splice-worker.ts';
 
@@ -19,15 +18,8 @@ const slots = 8_192;
 const descriptorPart = 1 / 4;
 const descriptorsPerTransfer = 4;
 
-export interface TransferRequest {
-  /** Descriptors of two sockets. Who owns them reads no byte of the source and writes none to the sink until `ended`. */
-  readonly source: number;
-  readonly sink: number;
-  readonly body: Body;
-  readonly prefix: Uint8Array;
-  readonly gate: Int32Array | null;
-  readonly chunkBytes: number;
-  readonly leastRate: LeastRate | null;
+/** Its descriptors are those of two sockets. Who owns them reads no byte of the source and writes none to the sink until `ended`. */
+export interface TransferRequest extends Omit<TransferOrder, 'kind' | 'slot'> {
   readonly allowedBytes: number;
   /** More bytes are there than are allowed: `allow` answers. */
   readonly onMore: () => void;

@@ -1,3 +1,4 @@
+import { longerThanAllowed, longerThanDeclared, shorterThanDeclared } from '../../core/body-error.ts';
 import { type ChunkPosition, ChunkReader, readChunks } from '../../core/chunk-reader.ts';
 import { EndGate } from '../../core/end-gate.ts';
 import { GatewayError } from '../../core/errors.ts';
@@ -248,8 +249,7 @@ export class Transfer {
     if (this.#body.framing === 'length' || this.#pending.length > 0) return;
     const { declaredBytes } = this.#body;
     if (declaredBytes !== null && this.#receivedBytes < declaredBytes) {
-      const detail = `The body ended after ${this.#receivedBytes} of the ${declaredBytes} bytes that were declared.`;
-      this.#refuse('size-mismatch', detail, 'client-gone');
+      this.#refuse(shorterThanDeclared(this.#receivedBytes, declaredBytes));
     } else if (this.#heldByte !== null) {
       this.#pending = this.#heldByte;
       this.#heldByte = null;
@@ -284,13 +284,11 @@ export class Transfer {
     if (this.#body.framing === 'length') return true;
     const { maxBytes, declaredBytes } = this.#body;
     if (declaredBytes !== null && this.#receivedBytes >= declaredBytes) {
-      const detail = `The body goes on after the ${declaredBytes} bytes that were declared.`;
-      this.#refuse('size-mismatch', detail, 'too-large');
+      this.#refuse(longerThanDeclared(declaredBytes));
       return false;
     }
     if (maxBytes > 0 && this.#receivedBytes >= maxBytes) {
-      const detail = `The body goes on after ${maxBytes} bytes, the most an upload may have.`;
-      this.#refuse('too-large', detail, 'too-large', maxBytes);
+      this.#refuse(longerThanAllowed(maxBytes));
       return false;
     }
     return true;
@@ -377,7 +375,7 @@ export class Transfer {
       this.#heard();
       if (reader.dataBytes > 0 && reader.dataBytes < smallChunkBytes) this.#copySmallChunks(reader);
     } catch (error) {
-      this.#refuseAs(error);
+      this.#refuse(error);
     }
     return this.#end === null;
   }
@@ -395,14 +393,9 @@ export class Transfer {
     const { declaredBytes, maxBytes } =
       this.#body.framing === 'chunked' ? this.#body : { declaredBytes: null, maxBytes: 0 };
     if (declaredBytes !== null && this.#receivedBytes > declaredBytes) {
-      const detail = `The body goes on after the ${declaredBytes} bytes that were declared.`;
-      return this.#refuse('size-mismatch', detail, 'too-large');
+      return this.#refuse(longerThanDeclared(declaredBytes));
     }
-    if (maxBytes > 0 && this.#receivedBytes > maxBytes) {
-      const detail = `The body goes on after ${maxBytes} bytes, the most an upload may have.`;
-      return this.#refuse('too-large', detail, 'too-large', maxBytes);
-    }
-    if (this.#heldByte !== null && copied.length > 0) throw new Error('bytes came after the last one');
+    if (maxBytes > 0 && this.#receivedBytes > maxBytes) return this.#refuse(longerThanAllowed(maxBytes));
     if (declaredBytes !== null && this.#receivedBytes === declaredBytes) {
       this.#heldByte = copied.subarray(-1);
       this.#pending = copied.subarray(0, -1);
@@ -567,18 +560,10 @@ export class Transfer {
     if (leftMs !== Infinity) this.record.rateLeftMs = leftMs;
   }
 
-  #refuseAs(error: unknown): void {
+  #refuse(error: unknown): void {
     if (!(error instanceof GatewayError)) throw error;
-    this.#refuse(error.code, error.message, error.ending ?? 'client-gone');
-  }
-
-  #refuse(
-    code: GatewayError['code'],
-    detail: string,
-    ending: NonNullable<GatewayError['ending']>,
-    limitBytes = 0,
-  ): void {
-    this.#finish({ how: 'refused', code, detail, ending, limitBytes });
+    const { code, message, ending, facts } = error;
+    this.#finish({ how: 'refused', code, detail: message, ending: ending ?? 'client-gone', facts });
   }
 
   /** The first end counts. */
