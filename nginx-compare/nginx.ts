@@ -2,7 +2,8 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { freePort, PeerProcess } from './peer-process.ts';
+import { freePort } from '../bench/measure/free-port.ts';
+import { PeerProcess } from './peer-process.ts';
 import { ScratchContender, type ScratchKind, type Setup } from './scratch-contender.ts';
 
 const run = promisify(execFile);

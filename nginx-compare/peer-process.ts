@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, readFile } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { accepts } from '../bench/measure/free-port.ts';
 
 /** A program in the foreground that listens on a port of 127.0.0.1; what it prints is in a file. */
 export class PeerProcess {
@@ -53,25 +53,8 @@ export class PeerProcess {
         const said = await readFile(this.#file, 'utf8');
         throw new Error(`${this.#child.spawnargs.join(' ')} has ended: ${said.trim()}`);
       }
-      const socket = connect({ host: '127.0.0.1', port });
-      const connected = await once(socket, 'connect').then(
-        () => true,
-        () => false,
-      );
-      socket.destroy();
-      if (connected) return;
+      if (await accepts(port)) return;
       await sleep(20);
     }
   }
-}
-
-/** A port that nobody listens on now. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port is free');
-  return address.port;
 }

@@ -2,7 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Contender, RunningContender } from '../bench/measure/contender.ts';
-import { freePort, PeerProcess } from './peer-process.ts';
+import { freePort } from '../bench/measure/free-port.ts';
+import { PeerProcess } from './peer-process.ts';
 import { Template } from './template.ts';
 
 /** What a contender is made of, for one start. */

@@ -1,13 +1,12 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { accepts, freePort } from '../measure/free-port.ts';
 import { ProcessUsage } from '../measure/process-usage.ts';
 
 /** Lets a process of Node's collect its garbage on SIGUSR2, and say so. */
@@ -100,12 +99,7 @@ export class Peer {
       ended = true;
     });
     for (;;) {
-      const socket = connect({ host: '127.0.0.1', port: this.port });
-      const connected = await once(socket, 'connect').then(
-        () => true,
-        () => false,
-      );
-      socket.destroy();
+      const connected = await accepts(this.port);
       if (ended) {
         throw new Error(
           this.#said.replaceAll(join(this.#folder, 'configuration.mjs'), 'configuration').trim() ||
@@ -116,14 +110,4 @@ export class Peer {
       await pause(20);
     }
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port is free');
-  return address.port;
 }

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { freePort, PeerProcess } from '../../nginx-compare/peer-process.ts';
+import { freePort } from '../../bench/measure/free-port.ts';
+import { PeerProcess } from '../../nginx-compare/peer-process.ts';
 import { FakeKeystone } from '../support/fake-keystone.ts';
 
 const program = fileURLToPath(new URL('../../nginx-compare/quota-service.ts', import.meta.url));

@@ -1,14 +1,12 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { Socket } from 'node:net';
-import { Bound } from '../../src/core/bound.ts';
-import { EndGate } from '../../src/core/end-gate.ts';
 import { GatewayError } from '../../src/core/errors.ts';
 import { MiB } from '../../src/core/units.ts';
 import type { Carried, Passage } from '../../src/lanes/lane.ts';
-import { Progress } from '../../src/lanes/progress.ts';
 import { StreamLane } from '../../src/lanes/stream.ts';
 import { RawClient } from './raw-client.ts';
+import { unboundedPassage } from './unbounded-passage.ts';
 
 /** An upstream whose kernel takes what it is told to take: nothing at first. */
 export class GatedSocket extends Socket {
@@ -80,21 +78,9 @@ export class Carriage {
       upstream: this.upstream,
       declaredBytes,
       endFollows: declaredBytes === null,
-      end: new EndGate(),
-      maxBytes: 0,
-      frameBytes: MiB,
-      chunkBytes: MiB,
-      spliceFromBytes: 0,
-      flushAfterMs: 10,
-      chunkTimeoutMs: 0,
-      clientSocketTimeoutMs: 0,
-      leastRate: null,
-      timeLimit: { baseMs: 0, perGibMs: 0 },
-      progress: new Progress(),
+      ...unboundedPassage(),
       allowedBytes: 1024 * MiB,
       allowMore: async () => 2 * 1024 * MiB,
-      buffered: new Bound(0),
-      signal: new AbortController().signal,
       interrupted: new Promise(() => {}),
       ...changes,
     };

@@ -1,16 +1,14 @@
 import assert from 'node:assert/strict';
 import { getEventListeners, once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { Bound } from '../../src/core/bound.ts';
-import { EndGate } from '../../src/core/end-gate.ts';
 import { GatewayError } from '../../src/core/errors.ts';
-import { MiB } from '../../src/core/units.ts';
 import { UpstreamLeg } from '../../src/http/upstream.ts';
 import { type Carried, inFrames, type Lane, type LaneName, type Passage } from '../../src/lanes/lane.ts';
-import { Progress } from '../../src/lanes/progress.ts';
+import type { Progress } from '../../src/lanes/progress.ts';
 import { BodySink } from './body-sink.ts';
 import { eventually } from './eventually.ts';
 import { RawClient } from './raw-client.ts';
+import { unboundedPassage } from './unbounded-passage.ts';
 
 /** How a client frames its body: by its length, in chunks of which nobody knows how many bytes, or in chunks with a promise. */
 export const framings = ['length', 'chunked', 'declared'] as const;
@@ -88,21 +86,9 @@ export class LaneRig {
       ...declared,
       client: request,
       upstream: leg.socket,
-      end: new EndGate(),
-      maxBytes: 0,
-      frameBytes: MiB,
-      chunkBytes: MiB,
-      spliceFromBytes: 0,
-      flushAfterMs: 10,
-      chunkTimeoutMs: 0,
-      clientSocketTimeoutMs: 0,
-      leastRate: null,
-      timeLimit: { baseMs: 0, perGibMs: 0 },
-      progress: new Progress(),
+      ...unboundedPassage(),
       allowedBytes: 1024 ** 4,
       allowMore: () => Promise.reject(new Error('nobody was to ask for more')),
-      buffered: new Bound(0),
-      signal: new AbortController().signal,
       interrupted: leg.interrupted,
       ...passage,
     };
