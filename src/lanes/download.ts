@@ -43,6 +43,7 @@ class Download {
   #prefixBytes = 0;
   #over = false;
   #streaming = false;
+  #whole = false;
   #tellOver = (): void => {};
   readonly #isOver = new Promise<void>((resolve) => {
     this.#tellOver = resolve;
@@ -99,10 +100,11 @@ class Download {
       socket.off('close', stop);
       response.off('drain', onDrain);
       request.off('timeout', ignore);
+      // all of it was here already, or is given up by the body: the connection goes on or is reset there
+      if (this.#transfer === null) source.readOn();
       // an orderly close: nothing is wrong with an answer that came to its end past its parser
-      if (this.#transfer !== null) source.destroy();
-      // all of it was here already: the connection goes on
-      else source.readOn();
+      else if (this.#whole) source.destroy();
+      else source.resetAndDestroy();
       body.destroy();
     }
   }
@@ -130,6 +132,7 @@ class Download {
   }
 
   #end(whole: boolean): Moved {
+    this.#whole = whole;
     const sentBytes = this.#transfer?.record.sentBytes ?? 0;
     if (whole) this.#options.client.response.end();
     return { bytes: this.#prefixBytes + sentBytes, whole };

@@ -98,6 +98,9 @@ describe('a client that is gone', () => {
       const connection = await begun;
       if (when !== 'before its request is answered') {
         await eventually(() => client.unread.includes('half '), 'the answer has begun');
+        // what comes after the read that brought the head goes through the lane
+        connection.write('more');
+        await eventually(() => client.unread.includes('more'), 'the answer moves');
       }
       client.reset();
       assert.equal(await connection.closed, 'reset');
