@@ -285,6 +285,11 @@ class Handover {
         throw new GatewayError(code, detail, { ending, facts });
       }
       default:
+      case 'unwatched':
+        throw new GatewayError(
+          'internal',
+          `The kernel does not watch the connections of the body (errno ${end.errno}).`,
+        );
         throw new GatewayError('internal', 'The thread that moved the body has died.');
     }
   }

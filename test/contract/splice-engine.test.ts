@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readlinkSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { constants } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import { GatewayError } from '../../src/core/errors.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
+import { descriptorOf } from '../../src/http/descriptor.ts';
 import type { SpliceEngine } from '../../src/lanes/kernel/splice-engine.ts';
 import { SpliceLane } from '../../src/lanes/splice.ts';
 import { StreamLane } from '../../src/lanes/stream.ts';
@@ -106,6 +110,35 @@ describe('the engine of the splice lane', () => {
       assert.equal(now.anon_inode, before.anon_inode, 'eventfds and epolls');
       assert.ok((now.pipe ?? 0) <= (before.pipe ?? 0) + keptDescriptors, 'pipes are kept up to a bound');
     });
+  });
+
+  it('ends a transfer whose socket the kernel does not watch', async () => {
+    const before = descriptors();
+    const rig = await LaneRig.begin(lane, { framing: 'length', bytes: 10, moved: null });
+    // no file can be watched (epoll_ctl(2), EPERM)
+    const file = await open(fileURLToPath(import.meta.url));
+    const sink = descriptorOf(rig.leg.socket);
+    assert.ok(sink !== null);
+    for (const [source, to] of [
+      [file.fd, sink],
+      [sink, file.fd],
+    ] as const) {
+      const transfer = engine.begin({
+        source,
+        sink: to,
+        body: { framing: 'length', bytes: 10 },
+        prefix: new Uint8Array(0),
+        gate: null,
+        chunkBytes: MiB,
+        leastRate: null,
+        allowedBytes: 10,
+        onMore: () => {},
+      });
+      assert.deepEqual((await transfer?.ended)?.end, { how: 'unwatched', errno: constants.errno.EPERM });
+    }
+    await file.close();
+    await rig.stop();
+    await eventually(() => assert.ok((descriptors().socket ?? 0) <= (before.socket ?? 0), 'no copy is left'));
   });
 
   for (const framing of framings) {

@@ -45,6 +45,8 @@ export type Order =
  */
 export type TransferEnd =
   | { readonly how: 'sent' | 'cancelled' | 'source-ended' | 'source-lost' | 'sink-lost' }
+  /** The kernel does not watch its sockets: epoll_ctl(2) failed with this. */
+  | { readonly how: 'unwatched'; readonly errno: number }
   | {
       readonly how: 'refused';
       readonly code: ErrorCode;

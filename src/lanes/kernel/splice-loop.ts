@@ -155,8 +155,13 @@ export class SpliceLoop implements TransferHost {
     const { slot, source, sink } = order;
     const transfer = new Transfer(order, this.#memory.record(slot), this);
     this.#transfers.set(slot, transfer);
-    this.libc.watch(this.#epoll, source, EPOLLIN | EPOLLRDHUP | EPOLLET, slot * 2);
-    this.libc.watch(this.#epoll, sink, EPOLLOUT | EPOLLET, slot * 2 + 1);
+    const watched = [
+      this.libc.watch(this.#epoll, source, EPOLLIN | EPOLLRDHUP | EPOLLET, slot * 2),
+      this.libc.watch(this.#epoll, sink, EPOLLOUT | EPOLLET, slot * 2 + 1),
+    ];
+    // a limit of the user's, or no memory: nobody would ever be told that a socket is ready
+    const error = watched.find((result) => result < 0);
+    if (error !== undefined) transfer.unwatched(-error);
     this.#enqueue(transfer);
   }
 

@@ -188,6 +188,11 @@ export class Transfer {
       if (this.#sending && !this.#send()) return false;
     }
     return this.#end === null;
+  /** Nobody tells when its sockets are ready. */
+  unwatched(errno: number): void {
+    this.#finish({ how: 'unwatched', errno });
+  }
+
   }
 
   /** Gives its pipes back; the descriptors are the loop's to close. */
