@@ -61,12 +61,14 @@ const token = new Set(
 export class ChunkReader {
   #phase: Phase;
   #leftBytes: number;
+  #chunkBytes: number;
   #besideBytes: number;
   #trailerName: string;
 
   constructor(position: ChunkPosition = chunkStart) {
     this.#phase = position.phase;
     this.#leftBytes = position.leftBytes;
+    this.#chunkBytes = position.leftBytes;
     this.#besideBytes = position.besideBytes;
     this.#trailerName = position.trailerName;
   }
@@ -83,6 +85,11 @@ export class ChunkReader {
   /** Bytes of data that come next; 0 where framing comes next, or nothing. */
   get dataBytes(): number {
     return this.#phase === 'data' ? this.#leftBytes : 0;
+  }
+
+  /** Of the chunk under way or, between two, of the one before; what was left of it where reading began in the middle of one. */
+  get chunkBytes(): number {
+    return this.#chunkBytes;
   }
 
   /** The last chunk and the trailers are read. */
@@ -132,6 +139,7 @@ export class ChunkReader {
         return;
       case 'size-lf':
         expectByte(byte, LF);
+        this.#chunkBytes = this.#leftBytes;
         this.#phase = this.#leftBytes > 0 ? 'data' : 'trailer';
         return;
       case 'data-cr':

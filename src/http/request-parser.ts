@@ -54,6 +54,15 @@ export class RequestParser {
     this.#socket.resume();
   }
 
+  /**
+   * Parses bytes that somebody else has read from the connection, as Node would that read them now: of the body under way,
+   * and of requests behind it. Only after `readOn`, and in the same turn: they come before whatever Node reads.
+   */
+  take(bytes: Uint8Array): void {
+    // Node's own listener: without it whoever gives Node a socket that is no kernel's would not be heard either
+    this.#socket.emit('data', Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
+  }
+
   /** In the turn in which the head was parsed: all bytes of the read that brought its end. Empty at any other time. */
   currentRead(): Buffer {
     const read = this.#parser.getCurrentBuffer();

@@ -257,6 +257,7 @@ class Handover {
       throw new Error('Node has read bytes of a body that the kernel moved');
     this.#way.parser.skip(this.#passed(ended));
     this.#way.parser.readOn();
+    if (ended !== null && ended.ahead.length > 0) this.#way.parser.take(ended.ahead);
     // the end of the body that the parser has seen is to reach whoever waits for it
     if (client.complete) client.resume();
   }
@@ -284,12 +285,12 @@ class Handover {
         const { code, detail, ending, facts } = end;
         throw new GatewayError(code, detail, { ending, facts });
       }
-      default:
       case 'unwatched':
         throw new GatewayError(
           'internal',
           `The kernel does not watch the connections of the body (errno ${end.errno}).`,
         );
+      default:
         throw new GatewayError('internal', 'The thread that moved the body has died.');
     }
   }

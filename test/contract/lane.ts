@@ -104,14 +104,10 @@ export function describeLane(lane: LaneUnderTest): void {
       assert.equal(rig.sink.ended, false);
     };
 
-    /** All of it has come in, and what ends it stays here: the last byte of a promised length, or the last frame. */
+    /** All of it has come in, and all but what ends it goes on: the last byte of a promised length, or the last frame. */
     const staysHeld = async (framing: Framing, bytes: number): Promise<void> => {
       await eventually(() => assert.equal(rig.progress.receivedBytes, bytes));
-      if (framing === 'chunked') return await stays(bytes);
-      await turns();
-      await sleep(20);
-      assert.ok(rig.sink.bodyBytes < bytes, 'not its last byte');
-      assert.equal(rig.sink.ended, false);
+      await stays(framing === 'chunked' ? bytes : bytes - 1);
     };
 
     const wholeUpstream = async (bytes: number): Promise<void> => {
@@ -124,18 +120,23 @@ export function describeLane(lane: LaneUnderTest): void {
       assert.equal(rig.progress.endSent, true);
     };
 
+    /** Something has moved, and moves no more. */
+    const untilStill = async (bytes: () => number): Promise<void> => {
+      let before = 0;
+      await eventually(() => {
+        const still = bytes() === before && before > 0;
+        before = bytes();
+        return still;
+      }, 'nothing moves any more');
+    };
+
     /** The client sends until nobody reads: the rest stays with it. */
     const flood = async (framing: Framing): Promise<void> => {
       const piece = Buffer.alloc(64 * KiB, 'x');
       for (let sent = 0; sent < floodBytes; sent += piece.length) void rig.send(piece);
       assert.ok(framing !== 'length' || rig.passage.declaredBytes !== null);
-      let before = -1;
-      await eventually(() => {
-        const now = rig.progress.receivedBytes;
-        const still = now === before && now > 0;
-        before = now;
-        return still && rig.client.bytesWritten < floodBytes;
-      }, 'the client is held back');
+      await untilStill(() => rig.progress.receivedBytes);
+      assert.ok(rig.client.bytesWritten < floodBytes, 'the client is held back');
     };
 
     describe('carries the bytes as they are', () => {
@@ -206,6 +207,50 @@ export function describeLane(lane: LaneUnderTest): void {
       }
     });
 
+    describe('leaves what comes behind a body to the connection', () => {
+      for (const framing of ['chunked', 'declared'] as const) {
+        for (const chunkBytes of [100, 10_000, 64 * KiB, MiB]) {
+          it(`chunks of ${chunkBytes} bytes, and the next request in the same write (${framing})`, async () => {
+            const bytes = 2 * MiB + 5_000;
+            await begin({ framing, bytes });
+            const wire = [...piecesOf(bytes, () => chunkBytes)].map(chunkOf);
+            const behind = '0\r\nDigest: x\r\n\r\nGET /next HTTP/1.1\r\nHost: images\r\n\r\n';
+            void rig.client.write(Buffer.concat([...wire, Buffer.from(behind)]));
+            await wholeUpstream(bytes);
+            const expected = createHash('sha256').update(noise.subarray(0, bytes)).digest('hex');
+            assert.equal(rig.sink.digest(), expected);
+            await rig.asksAgain(true);
+          });
+        }
+
+        it(`and what is left of a body that is given up while the upstream does not read (${framing})`, async () => {
+          const stop = new AbortController();
+          const passage = { signal: stop.signal, frameBytes: MiB, chunkBytes: MiB };
+          await begin({ framing, bytes: floodBytes, reads: false, hashes: false, passage });
+          await flood(framing);
+          stop.abort(new GatewayError('cancelled', 'x', { ending: 'cancelled' }));
+          assert.equal(await outcome(), 'cancelled');
+          await rig.cutUpstream();
+          void rig.finish();
+          await rig.asksAgain();
+        });
+
+        it(`and nothing behind framing that is broken is a request (${framing})`, async () => {
+          for (const chunkBytes of [5, 64 * KiB]) {
+            await begin({ framing, bytes: MiB });
+            const wire = [chunkOf(noise.subarray(0, chunkBytes)), chunkOf(noise.subarray(0, chunkBytes))];
+            const behind = 'x\r\n0\r\n\r\nGET /next HTTP/1.1\r\nHost: images\r\n\r\n';
+            void rig.client.write(Buffer.concat([...wire, Buffer.from(behind)]));
+            assert.ok(['body-invalid', 'client-gone'].includes(await outcome()));
+            rig.answer();
+            await rig.client.closed;
+            assert.deepEqual(rig.later, []);
+            await rig.stop();
+          }
+        });
+      }
+    });
+
     describe('cuts frames', () => {
       const quick = { frameBytes: MiB, chunkBytes: MiB, flushAfterMs: longMs };
 
@@ -266,6 +311,15 @@ export function describeLane(lane: LaneUnderTest): void {
         await rig.finish();
         await wholeUpstream(11);
         assert.deepEqual(rig.sink.frames, [5, 6]);
+      });
+
+      it('that wait for less where the client falls silent', async () => {
+        await begin({ framing: 'chunked', bytes: 0, passage: { flushAfterMs: longMs / 4 } });
+        await rig.send('left');
+        await received(4);
+        await rig.finish();
+        await wholeUpstream(4);
+        assert.deepEqual(rig.sink.frames, [4]);
       });
 
       it('that wait for more until then', async () => {
@@ -642,6 +696,24 @@ export function describeLane(lane: LaneUnderTest): void {
     });
 
     describe('waits for the end to be let go', () => {
+      it('and asks for that only when all before it is with the upstream (length)', async () => {
+        await begin({ framing: 'length', bytes: floodBytes, reads: false, hashes: false });
+        await flood('length');
+        // what the kernels hold for an upstream that does not read, and a little more
+        const bytes = rig.progress.sentBytes + MiB / 2;
+        await rig.stop();
+        await carried;
+        const end = new EndGate();
+        await begin({ framing: 'length', bytes, reads: false, passage: { end } });
+        void rig.send(Buffer.alloc(bytes));
+        await untilStill(() => rig.progress.sentBytes);
+        assert.ok(rig.progress.sentBytes < bytes, 'it is not all there');
+        assert.equal(end.hold(), true, 'nobody has claimed it');
+        end.release();
+        rig.sink.read();
+        await wholeUpstream(bytes);
+      });
+
       for (const framing of framings) {
         for (const bytes of [1, 64 * KiB, MiB, MiB + 1]) {
           it(`${bytes} bytes, whole only then (${framing})`, async () => {

@@ -24,7 +24,6 @@ const EFD_NONBLOCK = O_NONBLOCK;
 const EPOLL_CLOEXEC = O_CLOEXEC;
 const F_SETPIPE_SZ = 1031;
 const F_DUPFD_CLOEXEC = 1030;
-const MSG_PEEK = 0x2;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_MORE = 0x8000;
@@ -105,9 +104,13 @@ export class Libc {
     return this.#result(this.#fn.send(fd, bytes, bytes.length, flags));
   }
 
-  /** @param peek true: what is read stays in the socket. */
-  receive(fd: number, into: Uint8Array, bytes: number, peek: boolean): number {
-    return this.#result(this.#fn.recv(fd, into, bytes, peek ? MSG_PEEK | MSG_DONTWAIT : MSG_DONTWAIT));
+  read(fd: number, into: Uint8Array, bytes: number): number {
+    return this.#result(this.#fn.read(fd, into, bytes));
+  }
+
+  /** From a socket. */
+  receive(fd: number, into: Uint8Array, bytes: number): number {
+    return this.#result(this.#fn.recv(fd, into, bytes, MSG_DONTWAIT));
   }
 
   /** Bytes that can be read from a socket now. */
@@ -158,20 +161,18 @@ export class Libc {
     this.#fn.read(eventfd, this.#count, 8);
   }
 
-  #result(value: number): number {
-    return value < 0 ? -koffi.errno() : value;
+  /** @param value a bigint only where it is larger than any result of these calls. */
+  #result(value: number | bigint): number {
+    return value < 0 ? -koffi.errno() : Number(value);
   }
 }
 
-type Native = (...args: readonly (number | null | Uint8Array)[]) => number;
+type Native = (...args: readonly (number | null | Uint8Array)[]) => number | bigint;
 
 function bind() {
   const library = koffi.load('libc.so.6');
   // `long` for what C calls ssize_t, and size_t: one register on every 64-bit Linux
-  const declared = (prototype: string): Native => {
-    const native = library.func(prototype);
-    return (...args) => Number(native(...args));
-  };
+  const declared = (prototype: string): Native => library.func(prototype);
   return {
     splice: declared('long splice(int, void *, int, void *, size_t, unsigned int)'),
     fcntl: declared('int fcntl(int, int, long)'),

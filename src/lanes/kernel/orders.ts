@@ -64,6 +64,8 @@ export type Report =
       readonly end: TransferEnd;
       /** How far a chunked source was read; null for one of known length. */
       readonly position: ChunkPosition | null;
+      /** What was read of a chunked source beyond that: to be read as if it were still in the socket. */
+      readonly ahead: Uint8Array;
     }
   /** More bytes are there than are allowed. Said once until a `look`. */
   | { readonly kind: 'more'; readonly slot: number };

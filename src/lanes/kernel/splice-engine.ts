@@ -25,8 +25,8 @@ export interface TransferRequest extends Omit<TransferOrder, 'kind' | 'slot'> {
   readonly onMore: () => void;
 }
 
-/** How a transfer ended, and how far a chunked source was read; null for one of known length. */
-export type Ended = Pick<Extract<Report, { kind: 'ended' }>, 'end' | 'position'>;
+/** How a transfer ended, how far a chunked source was read, and what was read beyond. */
+export type Ended = Pick<Extract<Report, { kind: 'ended' }>, 'end' | 'position' | 'ahead'>;
 
 /** A transfer as the main thread has it. */
 export interface RunningTransfer {

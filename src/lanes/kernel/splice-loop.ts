@@ -12,7 +12,7 @@ import {
 } from './libc.ts';
 import { monotonicMs } from './monotonic.ts';
 import type { Order, Report, TransferOrder } from './orders.ts';
-import { PipePool } from './pipe-pool.ts';
+import { type Pipe, PipePool } from './pipe-pool.ts';
 import type { SharedMemory } from './shared-memory.ts';
 import { Transfer, type TransferHost } from './transfer.ts';
 
@@ -49,6 +49,8 @@ export class SpliceLoop implements TransferHost {
   /** Those that have more to do than their turn allowed. */
   #queue: Transfer[] = [];
   readonly #pipeless = new Set<Transfer>();
+  /** Kept from when it is first needed. */
+  #intake: Pipe | null = null;
   /** By time. */
   readonly #flushes: Flush[] = [];
 
@@ -79,6 +81,7 @@ export class SpliceLoop implements TransferHost {
       transfer.cancel();
       this.#settle(transfer);
     }
+    if (this.#intake !== null) this.pipes.giveBack(this.#intake);
     this.pipes.close();
     this.libc.close(this.#epoll);
     this.#memory.listDescriptor(0, null);
@@ -102,6 +105,14 @@ export class SpliceLoop implements TransferHost {
 
   awaitPipe(transfer: Transfer): void {
     this.#pipeless.add(transfer);
+  }
+
+  intake(): Pipe | null {
+    if (this.#intake === null) {
+      const taken = this.pipes.take();
+      if (typeof taken !== 'number') this.#intake = taken;
+    }
+    return this.#intake;
   }
 
   askForMore(slot: number): void {
@@ -212,7 +223,9 @@ export class SpliceLoop implements TransferHost {
       this.libc.unwatch(this.#epoll, fd);
       this.libc.close(fd);
     }
-    this.#report({ kind: 'ended', slot, end, position: transfer.position });
+    // a view would be copied with all of what it was cut from
+    const ahead = new Uint8Array(transfer.ahead);
+    this.#report({ kind: 'ended', slot, end, position: transfer.position, ahead });
   }
 
   #report(report: Report): void {

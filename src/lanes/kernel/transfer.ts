@@ -3,6 +3,7 @@ import { type ChunkPosition, ChunkReader, readChunks } from '../../core/chunk-re
 import { EndGate } from '../../core/end-gate.ts';
 import { GatewayError } from '../../core/errors.ts';
 import { RateWatch } from '../../core/least-rate.ts';
+import { silenceMs } from '../../core/silence.ts';
 import { KiB } from '../../core/units.ts';
 import type { Awaited } from '../../core/waits.ts';
 import { EAGAIN, EINTR, type Libc } from './libc.ts';
@@ -13,11 +14,12 @@ import type { TransferRecord } from './shared-memory.ts';
 /** After so many system calls that moved bytes the others have their turn. */
 const mostMoves = 4;
 
-/** Chunks of the client below this are copied: three system calls for each would cost more. */
+/** Chunks of the client below this are copied, many at a time: two system calls for each would cost more. */
 const smallChunkBytes = 8 * KiB;
 
-/** Looked at for the framing between two chunks: enough for `CRLF size CRLF`. */
+/** Asked for beyond the data that is wanted, for the framing among it: so much, and this part of the data. */
 const framingBytes = 64;
+const framingPart = 1 / KiB;
 
 /** Pipes for one frame. What comes in small packets fills a pipe long before its room in bytes is taken. */
 const mostPipes = 8;
@@ -29,10 +31,15 @@ const lastChunk = Buffer.from('0\r\n\r\n');
 /** Read into and decoded at once, by one transfer at a time. */
 const scratch = Buffer.alloc(64 * KiB);
 
+/** Of its beginning, by length: one is made faster than it is read, but not for each chunk. */
+const framingViews = Array.from({ length: framingBytes + 1 }, (_, bytes) => scratch.subarray(0, bytes));
+
 /** What a transfer needs of the thread it runs in. */
 export interface TransferHost {
   readonly libc: Libc;
   readonly pipes: PipePool;
+  /** An empty pipe, for as long as a turn; null where there can be none now. Whoever uses it leaves it empty. */
+  intake(): Pipe | null;
   /** Of this turn of the loop. */
   readonly nowMs: number;
   /** So many bytes may not be held any more: no frame is filled. */
@@ -77,7 +84,7 @@ export class Transfer {
   #end: TransferEnd | null = null;
   readonly #host: TransferHost;
   readonly #body: Body;
-  readonly #reader: ChunkReader | LengthReader;
+  #reader: ChunkReader | LengthReader;
   readonly #gate: EndGate | null;
   readonly #rate: RateWatch | null;
   readonly #chunkBytes: number;
@@ -89,12 +96,19 @@ export class Transfer {
   #asked = false;
 
   #receivedBytes: number;
+  /** Of these, what others were told of. */
+  #notedBytes: number;
   /** In pipes, or sent. */
   #movedBytes = 0;
   #sentBytes = 0;
   #chunkStartBytes = 0;
   /** Read, and not in a pipe yet. */
   #pending: Uint8Array;
+  /** Of a chunked source: read, and not taken apart yet; after the end of the body, what comes behind it. */
+  #ahead: Uint8Array = nothing;
+  /** As long as the framing before the last chunk: that before the next is hardly ever of another length. */
+  #framingBytes = framingBytes;
+  #framingSoFarBytes = 0;
   /** The last byte of a promised length, until the source's framing has kept the promise. */
   #heldByte: Uint8Array | null = null;
 
@@ -102,7 +116,12 @@ export class Transfer {
   #gatheredBytes = 0;
   /** The frame may wait no longer. */
   #flush = false;
+  /** When it is looked at next; Infinity while none is being filled. */
+  #lookDueMs = Infinity;
+  /** When it may wait no longer, whatever comes. */
   #flushDueMs = Infinity;
+  /** Received when it was last looked at; null where the client was held back then. */
+  #seenBytes: number | null = null;
 
   /** What has been gathered is on its way out: first this, then the pipes, then the tail. */
   #sending = false;
@@ -123,6 +142,7 @@ export class Transfer {
     this.#rate = leastRate === null ? null : new RateWatch(leastRate, host.nowMs);
     this.#pending = prefix;
     this.#receivedBytes = prefix.length;
+    this.#notedBytes = prefix.length;
     this.#reader =
       body.framing === 'length'
         ? new LengthReader(body.bytes - prefix.length)
@@ -139,6 +159,11 @@ export class Transfer {
   /** How far a chunked source was read; null for one of known length. */
   get position(): ChunkPosition | null {
     return this.#reader instanceof ChunkReader ? this.#reader.position : null;
+  }
+
+  /** Bytes of a chunked source that were read beyond `position`. */
+  get ahead(): Uint8Array {
+    return this.#ahead;
   }
 
   sourceReadable(): void {
@@ -163,6 +188,11 @@ export class Transfer {
     this.#finish({ how: 'sink-lost' });
   }
 
+  /** Nobody tells when its sockets are ready. */
+  unwatched(errno: number): void {
+    this.#finish({ how: 'unwatched', errno });
+  }
+
   cancel(): void {
     this.#finish({ how: 'cancelled' });
   }
@@ -173,11 +203,18 @@ export class Transfer {
     if (this.record.awaited === 'gateway') this.#await('client');
   }
 
-  /** The time of a frame that is being filled is over, if it is still the one that was meant. */
+  /**
+   * Looks at a frame that is being filled, if it is still the one that was meant: has it waited long enough, or comes nothing
+   * more? True: it is to go.
+   */
   flush(dueMs: number): boolean {
-    if (this.#flushDueMs !== dueMs) return false;
-    this.#flush = true;
-    return true;
+    if (this.#lookDueMs !== dueMs) return false;
+    const { nowMs } = this.#host;
+    // whoever is held back is not silent, nor is who has sent what is not read yet
+    const silent = this.#readsOn && !this.#sourceReady && this.#receivedBytes === this.#seenBytes;
+    if (nowMs >= this.#flushDueMs || silent) this.#flush = true;
+    else this.#lookLater();
+    return this.#flush;
   }
 
   /** Moves on. True: there is more to do, but the others have their turn first. */
@@ -188,18 +225,13 @@ export class Transfer {
       if (this.#sending && !this.#send()) return false;
     }
     return this.#end === null;
-  /** Nobody tells when its sockets are ready. */
-  unwatched(errno: number): void {
-    this.#finish({ how: 'unwatched', errno });
-  }
-
   }
 
   /** Gives its pipes back; the descriptors are the loop's to close. */
   release(): void {
     for (const pipe of this.#pipes) this.#host.pipes.giveBack(pipe);
     this.#pipes = [];
-    this.#host.countHeld(-(this.#receivedBytes - this.#sentBytes));
+    this.#host.countHeld(-(this.#receivedBytes - this.#sentBytes + this.#ahead.length));
   }
 
   get #frames(): boolean {
@@ -211,11 +243,17 @@ export class Transfer {
     for (let moves = 0; moves < mostMoves; moves += 1) {
       this.#concludeSource();
       if (this.#end !== null) return false;
-      if (this.#whole || this.#frameDue) return this.#beginSending();
+      if (this.#whole || this.#frameDue) {
+        this.#askBefore();
+        return this.#end === null && this.#beginSending();
+      }
+      const isFirst = this.#gatheredBytes === 0;
       const moved = this.#moveIn();
-      if (this.#end !== null || moved === 'wait') return false;
+      this.#noteReceived();
+      if (this.#end !== null) return false;
+      if (isFirst && this.#gatheredBytes > 0) this.#beginFilling();
+      if (moved === 'wait') return false;
       if (moved === 'full') return this.#beginSending();
-      if (moved === this.#gatheredBytes) this.#beginFilling();
     }
     return true;
   }
@@ -244,7 +282,18 @@ export class Transfer {
     this.#flush = false;
     if (this.#body.framing !== 'chunked' || !this.#frames) return;
     this.#flushDueMs = this.#host.nowMs + this.#body.flushAfterMs;
-    this.#host.flushAt(this, this.#flushDueMs);
+    this.#lookLater();
+  }
+
+  #lookLater(): void {
+    if (this.#body.framing !== 'chunked') return;
+    this.#seenBytes = this.#readsOn ? this.#receivedBytes : null;
+    this.#lookDueMs = Math.min(this.#flushDueMs, this.#host.nowMs + silenceMs(this.#body.flushAfterMs));
+    this.#host.flushAt(this, this.#lookDueMs);
+  }
+
+  get #readsOn(): boolean {
+    return this.record.awaited === 'client';
   }
 
   /** Where the source's framing has ended: as it promised? Then the byte that was held back may go. */
@@ -262,32 +311,57 @@ export class Transfer {
   }
 
   /**
-   * Brings bytes into a pipe; 0 where only framing was read. `full`: no pipe takes more, but some have bytes. `wait`: nothing
-   * is to be had now, or it has ended.
+   * Brings bytes nearer to a pipe. `full`: no pipe takes more, but some have bytes. `wait`: nothing is to be had now, or it
+   * has ended.
    */
-  #moveIn(): number | 'wait' | 'full' {
-    if (this.#pending.length === 0) {
-      if (this.#reader.dataBytes === 0) {
-        return this.#reader instanceof ChunkReader && this.#readFraming(this.#reader) ? 0 : 'wait';
-      }
+  #moveIn(): 'moved' | 'wait' | 'full' {
+    if (this.#pending.length > 0) return this.#mayMove ? this.#movePending() : this.#askForMore();
+    if (this.#reader instanceof LengthReader) {
+      return this.#mayMove ? this.#moveFromSource(this.#reader) : this.#askForMore();
+    }
+    if (this.#ahead.length > 0) {
+      this.#takeAhead(this.#reader);
+      return this.#end === null ? 'moved' : 'wait';
+    }
+    if (this.#reader.dataBytes > 0) {
       if (!this.#mayReceive()) return 'wait';
+      if (!this.#mayMove) return this.#askForMore();
     }
+    return this.#fill(this.#reader);
+  }
+
+  /** So many bytes of data may go into pipes now. */
+  get #roomBytes(): number {
     const allowedBytes = this.record.allowedBytes - this.#movedBytes;
-    if (allowedBytes <= 0) {
-      if (!this.#asked) this.#host.askForMore(this.slot);
-      this.#asked = true;
-      this.#await('gateway');
-      return 'wait';
-    }
-    const mostBytes = this.#frames ? this.#targetBytes - this.#gatheredBytes : Infinity;
-    const bytes = Math.min(mostBytes, allowedBytes);
-    return this.#pending.length > 0 ? this.#movePending(bytes) : this.#moveFromSource(bytes);
+    return this.#frames ? Math.min(this.#targetBytes - this.#gatheredBytes, allowedBytes) : allowedBytes;
+  }
+
+  get #mayMove(): boolean {
+    return this.record.allowedBytes > this.#movedBytes;
+  }
+
+  #askForMore(): 'wait' {
+    this.#ask();
+    this.#await('gateway');
+    return 'wait';
+  }
+
+  #ask(): void {
+    if (!this.#asked) this.#host.askForMore(this.slot);
+    this.#asked = true;
+  }
+
+  /** Where bytes beyond what is allowed are here already the answer may come while those before them are sent. */
+  #askBefore(): void {
+    if (this.#mayMove || !(this.#reader instanceof ChunkReader)) return;
+    if (this.#pending.length === 0) this.#takeAhead(this.#reader);
+    this.#noteReceived();
+    if (this.#pending.length > 0) this.#ask();
   }
 
   /** False where the body has more than it may: it has ended then. */
   #mayReceive(): boolean {
-    if (this.#body.framing === 'length') return true;
-    const { maxBytes, declaredBytes } = this.#body;
+    const { declaredBytes, maxBytes } = this.#limits;
     if (declaredBytes !== null && this.#receivedBytes >= declaredBytes) {
       this.#refuse(longerThanDeclared(declaredBytes));
       return false;
@@ -299,112 +373,206 @@ export class Transfer {
     return true;
   }
 
-  #movePending(mostBytes: number): number | 'wait' | 'full' {
+  /** What a chunked body is held to; one of known length cannot be longer. */
+  get #limits(): { readonly declaredBytes: number | null; readonly maxBytes: number } {
+    return this.#body.framing === 'chunked' ? this.#body : { declaredBytes: null, maxBytes: 0 };
+  }
+
+  #movePending(): 'moved' | 'wait' | 'full' {
     const pipe = this.#pipeWithRoom();
     if (pipe === null) return this.#noPipe();
-    const piece = this.#pending.subarray(0, Math.min(mostBytes, pipe.roomBytes));
+    const piece = this.#pending.subarray(0, Math.min(this.#roomBytes, pipe.roomBytes));
     const written = this.#host.libc.write(pipe.write, piece);
-    if (written <= 0) return this.#anotherPipe() ? this.#movePending(mostBytes) : this.#noPipe();
+    if (written <= 0) return this.#anotherPipe() ? this.#movePending() : this.#noPipe();
     // an empty view would keep all of what it was cut from
     this.#pending = written < this.#pending.length ? this.#pending.subarray(written) : nothing;
     this.#tookIn(pipe, written);
-    return written;
+    return 'moved';
   }
 
-  #moveFromSource(mostBytes: number): number | 'wait' | 'full' {
+  #moveFromSource(reader: LengthReader): 'moved' | 'wait' | 'full' {
     const { libc } = this.#host;
     if (!this.#sourceReady) return this.#awaitSource();
-    let bytes = Math.min(mostBytes, this.#reader.dataBytes);
-    if (this.#body.framing === 'chunked') {
-      const { declaredBytes, maxBytes } = this.#body;
-      if (declaredBytes !== null) {
-        bytes = Math.min(bytes, declaredBytes - 1 - this.#receivedBytes);
-        if (bytes === 0) return this.#takeLastByte();
-      }
-      if (maxBytes > 0) bytes = Math.min(bytes, maxBytes - this.#receivedBytes);
-    }
     const pipe = this.#pipeWithRoom();
     if (pipe === null) return this.#noPipe();
-    const moved = libc.splice(this.source, pipe.write, Math.min(bytes, pipe.roomBytes), false);
-    if (moved === EINTR) return this.#moveFromSource(mostBytes);
+    const bytes = Math.min(this.#roomBytes, reader.dataBytes, pipe.roomBytes);
+    const moved = libc.splice(this.source, pipe.write, bytes, false);
+    if (moved === EINTR) return this.#moveFromSource(reader);
     if (moved === EAGAIN) {
       // from a full pipe as well as from an empty socket
       if (pipe.heldBytes > 0 && libc.readableBytes(this.source) > 0) {
-        return this.#anotherPipe() ? this.#moveFromSource(mostBytes) : 'full';
+        return this.#anotherPipe() ? this.#moveFromSource(reader) : 'full';
       }
-      this.#sourceReady = false;
-      return this.#awaitSource();
+      return this.#sourceEmpty();
     }
     if (moved <= 0) return this.#sourceGone(moved);
-    this.#reader.took(moved);
-    this.#received(moved);
+    reader.took(moved);
+    this.#receivedBytes += moved;
+    this.#heard();
     this.#tookIn(pipe, moved);
-    return moved;
+    return 'moved';
   }
 
-  /** Of a promised length, whose framing is still to keep the promise. */
-  #takeLastByte(): 0 | 'wait' {
-    const byte = Buffer.alloc(1);
-    const read = this.#host.libc.receive(this.source, byte, 1, false);
-    if (read === EAGAIN) {
-      this.#sourceReady = false;
-      return this.#awaitSource();
-    }
-    if (read <= 0) return this.#sourceGone(read);
-    this.#reader.took(1);
-    this.#received(1);
-    this.#heldByte = byte;
-    return 0;
-  }
-
-  /** Reads what stands between data. False: it has to wait, or has ended. */
-  #readFraming(reader: ChunkReader): boolean {
+  /**
+   * Reads on in a chunked source: data, with the framing between and behind it, as it stands in the socket. One call for many
+   * chunks costs less than three for each; what is read beyond the end of the body is handed back with the connection.
+   */
+  #fill(reader: ChunkReader): 'moved' | 'wait' | 'full' {
+    if (!this.#sourceReady) return this.#awaitSource();
     const { libc } = this.#host;
-    if (!this.#sourceReady) {
-      this.#awaitSource();
-      return false;
-    }
-    const seen = libc.receive(this.source, scratch, framingBytes, true);
-    if (seen === EAGAIN || seen === EINTR) {
-      this.#sourceReady = seen === EINTR;
-      if (!this.#sourceReady) this.#awaitSource();
-      return false;
-    }
-    if (seen <= 0) {
-      this.#sourceGone(seen);
-      return false;
-    }
-    try {
-      const framing = reader.readFraming(scratch.subarray(0, seen));
-      libc.receive(this.source, scratch, framing, false);
+    const roomBytes = Math.max(0, this.#roomBytes);
+    const wantedBytes = roomBytes + roomBytes * framingPart + framingBytes;
+    if (wantedBytes < smallChunkBytes || reader.chunkBytes < smallChunkBytes) {
+      const bytes = Math.min(scratch.length, Math.floor(wantedBytes));
+      const read = libc.receive(this.source, scratch, bytes);
+      if (read <= 0) return this.#notRead(read);
       this.#heard();
-      if (reader.dataBytes > 0 && reader.dataBytes < smallChunkBytes) this.#copySmallChunks(reader);
+      this.#takeApart(reader, scratch.subarray(0, read));
+      return this.#end === null ? 'moved' : 'wait';
+    }
+    const intake = this.#host.intake();
+    if (intake === null || this.#pipeWithRoom() === null) return this.#noPipe();
+    const bytes = Math.min(intake.roomBytes, Math.floor(wantedBytes));
+    const read = libc.splice(this.source, intake.write, bytes, false);
+    if (read <= 0) return this.#notRead(read);
+    this.#heard();
+    intake.heldBytes += read;
+    const outcome = this.#emptyIntake(reader, intake);
+    return this.#end === null ? outcome : 'wait';
+  }
+
+  /** Data goes on from pipe to pipe, by reference. What there is no room for is kept in memory. */
+  #emptyIntake(reader: ChunkReader, intake: Pipe): 'moved' | 'full' {
+    let outcome: 'moved' | 'full' = 'moved';
+    while (intake.heldBytes > 0 && this.#end === null && !reader.done) {
+      if (this.#pending.length > 0) {
+        if (this.#roomBytes <= 0 || this.#movePending() !== 'moved') break;
+      } else if (reader.dataBytes === 0 || reader.chunkBytes < smallChunkBytes) {
+        const bytes = Math.min(
+          reader.dataBytes === 0 ? this.#framingBytes : scratch.length,
+          intake.heldBytes,
+        );
+        this.#readIntake(intake, scratch, bytes);
+        this.#takeApart(reader, framingViews[bytes] ?? scratch.subarray(0, bytes));
+      } else {
+        if (this.#roomBytes <= 0) break;
+        outcome = this.#moveFromIntake(reader, intake);
+        if (outcome === 'full') break;
+      }
+    }
+    if (intake.heldBytes > 0) this.#setAhead(Buffer.concat([this.#ahead, this.#drained(intake)]));
+    return outcome;
+  }
+
+  #drained(intake: Pipe): Uint8Array {
+    const rest = Buffer.alloc(intake.heldBytes);
+    this.#readIntake(intake, rest, rest.length);
+    return rest;
+  }
+
+  /** Bytes that are there: what a pipe holds is read in one call. */
+  #readIntake(intake: Pipe, into: Uint8Array, bytes: number): void {
+    const read = this.#host.libc.read(intake.read, into, bytes);
+    if (read !== bytes) throw new Error(`a pipe gave ${read} of ${bytes} bytes`);
+    intake.heldBytes -= read;
+  }
+
+  #moveFromIntake(reader: ChunkReader, intake: Pipe): 'moved' | 'full' {
+    if (!this.#mayReceive()) return 'moved';
+    const { declaredBytes, maxBytes } = this.#limits;
+    let bytes = Math.min(this.#roomBytes, intake.heldBytes, reader.dataBytes);
+    if (maxBytes > 0) bytes = Math.min(bytes, maxBytes - this.#receivedBytes);
+    if (declaredBytes !== null) {
+      bytes = Math.min(bytes, declaredBytes - 1 - this.#receivedBytes);
+      if (bytes === 0) {
+        // the last of a promised length: the framing is still to keep the promise
+        this.#heldByte = Buffer.alloc(1);
+        this.#readIntake(intake, this.#heldByte, 1);
+        reader.took(1);
+        this.#receivedBytes += 1;
+        return 'moved';
+      }
+    }
+    const pipe = this.#pipeWithRoom();
+    if (pipe === null) return 'full';
+    const moved = this.#host.libc.splice(intake.read, pipe.write, bytes, false);
+    if (moved === EINTR) return 'moved';
+    if (moved <= 0) return this.#anotherPipe() ? 'moved' : 'full';
+    intake.heldBytes -= moved;
+    reader.took(moved);
+    this.#receivedBytes += moved;
+    this.#tookIn(pipe, moved);
+    return 'moved';
+  }
+
+  /**
+   * Takes bytes of the source apart that are in memory, all that there are. Framing that breaks the rules is told after the
+   * data before it, as from any parser.
+   */
+  #takeApart(reader: ChunkReader, wire: Uint8Array): void {
+    const before = reader.position;
+    try {
+      const taken = this.#takeFraming(reader, wire);
+      if (taken < wire.length) this.#takeRest(reader, wire.subarray(taken));
     } catch (error) {
+      // whoever has the connection then reads the same bytes from the same place
+      this.#reader = new ChunkReader(before);
+      this.#setAhead(Buffer.from(wire));
       this.#refuse(error);
     }
-    return this.#end === null;
   }
 
-  /** Takes all that is there in one go; framing that breaks the rules is told after the data before it, as from any parser. */
-  #copySmallChunks(reader: ChunkReader): void {
-    const { libc } = this.#host;
-    const seen = libc.receive(this.source, scratch, scratch.length, true);
-    if (seen <= 0) return;
+  #takeRest(reader: ChunkReader, wire: Uint8Array): void {
     const pieces: Uint8Array[] = [];
-    const taken = readChunks(reader, scratch.subarray(0, seen), (data) => pieces.push(data));
-    const copied = Buffer.concat(pieces);
-    libc.receive(this.source, scratch, taken, false);
-    this.#received(copied.length);
-    const { declaredBytes, maxBytes } =
-      this.#body.framing === 'chunked' ? this.#body : { declaredBytes: null, maxBytes: 0 };
+    const taken = readChunks(reader, wire, (data) => pieces.push(data));
+    if (taken < wire.length) this.#setAhead(Buffer.from(wire.subarray(taken)));
+    this.#takeData(Buffer.concat(pieces));
+  }
+
+  #takeAhead(reader: ChunkReader): void {
+    if (reader.done) return;
+    const wire = this.#ahead;
+    this.#setAhead(nothing);
+    this.#takeApart(reader, wire);
+  }
+
+  #takeFraming(reader: ChunkReader, wire: Uint8Array): number {
+    const taken = reader.readFraming(wire);
+    this.#framingSoFarBytes += taken;
+    if (reader.dataBytes === 0 || taken === 0) return taken;
+    this.#framingBytes = Math.min(framingBytes, this.#framingSoFarBytes);
+    this.#framingSoFarBytes = 0;
+    return taken;
+  }
+
+  #takeData(data: Uint8Array): void {
+    if (data.length === 0) return;
+    this.#receivedBytes += data.length;
+    const { declaredBytes, maxBytes } = this.#limits;
     if (declaredBytes !== null && this.#receivedBytes > declaredBytes) {
       return this.#refuse(longerThanDeclared(declaredBytes));
     }
     if (maxBytes > 0 && this.#receivedBytes > maxBytes) return this.#refuse(longerThanAllowed(maxBytes));
     if (declaredBytes !== null && this.#receivedBytes === declaredBytes) {
-      this.#heldByte = copied.subarray(-1);
-      this.#pending = copied.subarray(0, -1);
-    } else this.#pending = copied;
+      this.#heldByte = new Uint8Array(data.subarray(-1));
+      this.#pending = data.subarray(0, -1);
+    } else this.#pending = data;
+  }
+
+  #setAhead(wire: Uint8Array): void {
+    this.#host.countHeld(wire.length - this.#ahead.length);
+    this.#ahead = wire;
+  }
+
+  /** @param result of a call that brought nothing. */
+  #notRead(result: number): 'moved' | 'wait' {
+    if (result === EINTR) return 'moved';
+    return result === EAGAIN ? this.#sourceEmpty() : this.#sourceGone(result);
+  }
+
+  #sourceEmpty(): 'wait' {
+    this.#sourceReady = false;
+    return this.#awaitSource();
   }
 
   #pipeWithRoom(): Pipe | null {
@@ -422,6 +590,7 @@ export class Transfer {
   /** No pipe has room and there is no other: what is gathered goes, or somebody else has to give one back. */
   #noPipe(): 'wait' | 'full' {
     if (this.#gatheredBytes > 0) return 'full';
+    this.#letPipesGo();
     this.#host.awaitPipe(this);
     this.#await('gateway');
     return 'wait';
@@ -433,12 +602,14 @@ export class Transfer {
     this.#movedBytes += bytes;
   }
 
-  #received(bytes: number): void {
-    this.#receivedBytes += bytes;
+  /** Tells of what has come in since the last time. */
+  #noteReceived(): void {
+    const bytes = this.#receivedBytes - this.#notedBytes;
+    if (bytes === 0) return;
+    this.#notedBytes = this.#receivedBytes;
     this.record.receivedBytes = this.#receivedBytes;
     this.#host.countHeld(bytes);
     this.#rate?.receive(bytes, this.#host.nowMs);
-    this.#heard();
     this.#noteRate();
   }
 
@@ -458,19 +629,13 @@ export class Transfer {
     return 'wait';
   }
 
-  /** True: sending begins. False: the end is held by somebody else. */
-  #beginSending(): boolean {
-    const isEnd = this.#whole && (!this.#frames || this.#gatheredBytes === 0);
-    if (isEnd && this.#gate !== null && !this.#gate.claim()) {
-      this.#await('gateway');
-      return false;
-    }
-    this.#last = isEnd;
+  #beginSending(): true {
+    this.#last = this.#whole && (!this.#frames || this.#gatheredBytes === 0);
     if (this.#frames) {
-      this.#head = isEnd ? lastChunk : Buffer.from(`${this.#gatheredBytes.toString(16)}\r\n`, 'latin1');
-      this.#tail = isEnd ? nothing : crlf;
+      this.#head = this.#last ? lastChunk : Buffer.from(`${this.#gatheredBytes.toString(16)}\r\n`, 'latin1');
+      this.#tail = this.#last ? nothing : crlf;
       this.#flush = false;
-      this.#flushDueMs = Infinity;
+      this.#lookDueMs = Infinity;
     }
     this.#sending = true;
     return true;
@@ -480,6 +645,7 @@ export class Transfer {
   #send(): boolean {
     const { libc } = this.#host;
     if (!this.#sinkReady) return this.#awaitSink();
+    if (this.#frames && this.#last && !this.#mayEnd()) return false;
     while (this.#head.length > 0) {
       const sent = libc.send(this.sink, this.#head, this.#gatheredBytes > 0);
       if (sent < 0) return this.#notSent(sent);
@@ -487,7 +653,12 @@ export class Transfer {
     }
     for (let pipe = this.#pipes[0]; pipe !== undefined; pipe = this.#pipes[0]) {
       while (pipe.heldBytes > 0) {
-        const sent = libc.splice(pipe.read, this.sink, pipe.heldBytes, this.#tail.length > 0);
+        // the kernel may take less than it is given: the end is claimed only when nothing is left before it
+        const beforeEnd = this.#last && this.#gate !== null && this.#gatheredBytes > 1;
+        if (this.#last && !beforeEnd && !this.#mayEnd()) return false;
+        const most = beforeEnd ? this.#gatheredBytes - 1 : pipe.heldBytes;
+        const more = beforeEnd || this.#tail.length > 0;
+        const sent = libc.splice(pipe.read, this.sink, Math.min(pipe.heldBytes, most), more);
         if (sent < 0) return this.#notSent(sent);
         pipe.heldBytes -= sent;
         this.#gatheredBytes -= sent;
@@ -504,6 +675,13 @@ export class Transfer {
     this.#sending = false;
     if (!this.#last) return true;
     this.#finish({ how: 'sent' });
+    return false;
+  }
+
+  /** Asked right before the end is sent. False: somebody else holds it. */
+  #mayEnd(): boolean {
+    if (this.#gate === null || this.#gate.claim()) return true;
+    this.#await('gateway');
     return false;
   }
 
