@@ -1,7 +1,7 @@
 import type { Config } from '../config/config.ts';
 import type { Moved } from '../http/passthrough.ts';
 import { type DownloadOptions, spliceDownload } from './download.ts';
-import { sharedEngine } from './kernel/shared-engine.ts';
+import { type StartEngine, sharedEngine } from './kernel/shared-engine.ts';
 import type { SpliceEngine } from './kernel/splice-engine.ts';
 import type { Lane } from './lane.ts';
 import { SpliceLane } from './splice.ts';
@@ -24,9 +24,12 @@ export class LaneChoice {
   #engine: SpliceEngine | null = null;
   #asked = false;
   #mostHeldBytes = 0;
+  readonly #startEngine: StartEngine;
 
-  constructor(events: LaneEvents) {
+  /** @param startEngine called once at most, when a configuration needs it. */
+  constructor(events: LaneEvents, startEngine: StartEngine = sharedEngine) {
     this.#events = events;
+    this.#startEngine = startEngine;
   }
 
   /** Makes ready what `option` needs. With `splice` it rejects where that cannot be had. Asked again: nothing happens. */
@@ -34,7 +37,7 @@ export class LaneChoice {
     if (option === 'stream' || this.#asked) return;
     this.#asked = true;
     try {
-      this.#engine = await sharedEngine();
+      this.#engine = await this.#startEngine();
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       if (option === 'splice')

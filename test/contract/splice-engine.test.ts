@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readlinkSync } from 'node:fs';
+import { EndGate } from '../../src/core/end-gate.ts';
 import { GatewayError } from '../../src/core/errors.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
 import type { SpliceEngine } from '../../src/lanes/kernel/splice-engine.ts';
@@ -147,6 +148,22 @@ describe('the engine of the splice lane', () => {
       await later.finish();
       assert.equal(await carried, 'sent');
       await later.stop();
+    });
+  }
+
+  for (const claimed of [true, false]) {
+    it(`its death leaves it ${claimed ? 'unknown' : 'certain'} whether a body is whole whose end was ${claimed ? '' : 'not '}claimed`, async () => {
+      const end = new EndGate();
+      const rig = await LaneRig.begin(lane, { framing: 'length', bytes: 10, passage: { end } });
+      const carried = rig.carry();
+      await rig.send('012345678');
+      await eventually(() => assert.equal(rig.progress.sentBytes, 9));
+      // as the thread does right before it sends the last byte
+      if (claimed) end.claim();
+      await engine.kill();
+      assert.ok((await carried) instanceof GatewayError, 'it ended');
+      assert.equal(rig.progress.endSent, claimed);
+      await rig.stop();
     });
   }
 });
