@@ -1,4 +1,5 @@
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import { blockBytes } from '../../core/byte-queue.ts';
 import {
   EINTR,
   EPOLLERR,
@@ -87,6 +88,11 @@ export class SpliceLoop implements TransferHost {
   get crowded(): boolean {
     const { heldBytes, mostHeldBytes } = this.#memory;
     return mostHeldBytes > 0 && heldBytes >= mostHeldBytes;
+  }
+
+  get roomBytes(): number {
+    const { heldBytes, mostHeldBytes } = this.#memory;
+    return mostHeldBytes > 0 ? Math.max(blockBytes, mostHeldBytes - heldBytes) : Infinity;
   }
 
   countHeld(bytes: number): void {

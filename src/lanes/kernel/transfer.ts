@@ -37,6 +37,8 @@ export interface TransferHost {
   readonly nowMs: number;
   /** So many bytes may not be held any more: no frame is filled. */
   readonly crowded: boolean;
+  /** So many may be brought in at once: up to the bound, and a block where it is met. */
+  readonly roomBytes: number;
   /** Calls `flush` then, unless that frame is on its way already. */
   flushAt(transfer: Transfer, dueMs: number): void;
   /** Calls `look` when a pipe may be had again. */
@@ -320,7 +322,8 @@ export class Transfer {
     }
     const pipe = this.#pipeWithRoom();
     if (pipe === null) return this.#noPipe();
-    const moved = libc.splice(this.source, pipe.write, Math.min(bytes, pipe.roomBytes), false);
+    bytes = Math.min(bytes, pipe.roomBytes, this.#host.roomBytes);
+    const moved = libc.splice(this.source, pipe.write, bytes, false);
     if (moved === EINTR) return this.#moveFromSource(mostBytes);
     if (moved === EAGAIN) {
       // from a full pipe as well as from an empty socket
