@@ -101,7 +101,7 @@ export class SpliceLoop implements TransferHost {
 
   flushAt(transfer: Transfer, dueMs: number): void {
     let at = this.#flushes.length;
-    // all wait equally long, but for those of an earlier configuration
+    // most wait equally long
     while (at > 0 && (this.#flushes[at - 1]?.dueMs ?? 0) > dueMs) at -= 1;
     this.#flushes.splice(at, 0, { transfer, dueMs });
   }

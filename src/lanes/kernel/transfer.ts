@@ -3,6 +3,7 @@ import { type ChunkPosition, ChunkReader, readChunks } from '../../core/chunk-re
 import { EndGate } from '../../core/end-gate.ts';
 import { GatewayError } from '../../core/errors.ts';
 import { RateWatch } from '../../core/least-rate.ts';
+import { silenceMs } from '../../core/silence.ts';
 import { KiB } from '../../core/units.ts';
 import type { Awaited } from '../../core/waits.ts';
 import { EAGAIN, EINTR, type Libc } from './libc.ts';
@@ -105,6 +106,10 @@ export class Transfer {
   /** The frame may wait no longer. */
   #flush = false;
   #flushDueMs = Infinity;
+  /** Until then a client that goes on may fill the frame. */
+  #flushLatestMs = Infinity;
+  /** When it was last looked whether the client goes on; null where it was held back. */
+  #seenBytes: number | null = null;
 
   /** What has been gathered is on its way out: first this, then the pipes, then the tail. */
   #sending = false;
@@ -175,9 +180,14 @@ export class Transfer {
     if (this.record.awaited === 'gateway') this.#await('client');
   }
 
-  /** The time of a frame that is being filled is over, if it is still the one that was meant. */
+  /** It is time to look at the frame that is being filled, if it is still the one that was meant. True: it waits no longer. */
   flush(dueMs: number): boolean {
     if (this.#flushDueMs !== dueMs) return false;
+    const isSilent = !this.#sourceReady && this.#receivedBytes === this.#seenBytes;
+    if (!isSilent && this.#host.nowMs < this.#flushLatestMs) {
+      this.#armFlush();
+      return false;
+    }
     this.#flush = true;
     return true;
   }
@@ -240,7 +250,14 @@ export class Transfer {
   #beginFilling(): void {
     this.#flush = false;
     if (this.#body.framing !== 'chunked' || !this.#frames) return;
-    this.#flushDueMs = this.#host.nowMs + this.#body.flushAfterMs;
+    this.#flushLatestMs = this.#host.nowMs + this.#body.flushAfterMs;
+    this.#armFlush();
+  }
+
+  #armFlush(): void {
+    if (this.#body.framing !== 'chunked') return;
+    this.#seenBytes = this.record.awaited === 'client' ? this.#receivedBytes : null;
+    this.#flushDueMs = Math.min(this.#flushLatestMs, this.#host.nowMs + silenceMs(this.#body.flushAfterMs));
     this.#host.flushAt(this, this.#flushDueMs);
   }
 
