@@ -632,7 +632,7 @@ export function describeLane(lane: LaneUnderTest): void {
     describe('holds little of a body', () => {
       for (const framing of framings) {
         it(`while the upstream does not read: a chunk and a quarter at most (${framing})`, async () => {
-          const passage = { frameBytes: 4 * MiB, chunkBytes: 4 * MiB };
+          const passage = { frameBytes: 4 * MiB, chunkBytes: 4 * MiB, flushAfterMs: longMs };
           await begin({ framing, bytes: floodBytes, reads: false, hashes: false, passage });
           const held: number[] = [];
           const watch = setInterval(() => {

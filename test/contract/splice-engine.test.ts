@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readlinkSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { EndGate } from '../../src/core/end-gate.ts';
 import { GatewayError } from '../../src/core/errors.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
@@ -150,6 +151,59 @@ describe('the engine of the splice lane', () => {
       await later.stop();
     });
   }
+
+  // by length what is still to come tells that a FIN came too early; where it does not only a reset tells
+  for (const [framing, how] of [
+    ['length', 'FIN'],
+    ['length', 'RST'],
+    ['chunked', 'RST'],
+    ['declared', 'RST'],
+  ] as const) {
+    it(`sees a client leave by ${how} while the upstream reads nothing (${framing})`, async () => {
+      const options = { framing, bytes: 48 * MiB, reads: false, hashes: false } as const;
+      const rig = await LaneRig.begin(lane, options);
+      const carried = rig.carry();
+      let before = -1;
+      await eventually(async () => {
+        for (let sent = 0; sent < 16; sent += 1) void rig.send(Buffer.alloc(64 * KiB));
+        const { receivedBytes, sentBytes } = rig.progress;
+        const isStuck = receivedBytes === before && receivedBytes > sentBytes;
+        before = receivedBytes;
+        return isStuck;
+      });
+      if (how === 'FIN') rig.client.end();
+      else rig.client.reset();
+      const ended = await carried;
+      assert.ok(ended instanceof GatewayError, 'it ended');
+      assert.equal(ended.code, 'client-gone');
+      // the thread has read the reset: nobody else hears of it
+      if (how === 'RST') assert.equal(rig.request.socket.destroyed, true);
+      await rig.stop();
+    });
+  }
+
+  it('gives a client its whole time when it is read from again, though nothing of it was on its way', async () => {
+    const passage = { clientSocketTimeoutMs: 900 };
+    const bytes = 48 * MiB;
+    const rig = await LaneRig.begin(lane, { framing: 'length', bytes, passage, reads: false, hashes: false });
+    const carried = rig.carry();
+    const piece = Buffer.alloc(64 * KiB);
+    let sentBytes = 0;
+    // all that was sent is here, and the API takes no more of it
+    while (rig.progress.sentBytes === sentBytes) {
+      await rig.send(piece);
+      sentBytes += piece.length;
+      await eventually(() => assert.equal(rig.progress.receivedBytes, sentBytes));
+      await sleep(2);
+    }
+    await sleep(1_200);
+    rig.sink.read();
+    await eventually(() => assert.equal(rig.sink.bodyBytes, sentBytes));
+    await sleep(500);
+    for (; sentBytes < bytes; sentBytes += piece.length) void rig.send(piece);
+    assert.equal(await carried, 'sent');
+    await rig.stop();
+  });
 
   for (const claimed of [true, false]) {
     it(`its death leaves it ${claimed ? 'unknown' : 'certain'} whether a body is whole whose end was ${claimed ? '' : 'not '}claimed`, async () => {
