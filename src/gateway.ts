@@ -357,6 +357,7 @@ export class Gateway {
     this.#orphans.stop();
     this.#resolution.stop();
     this.#importWatches.stop();
+    this.#lanes.stop();
     await this.#admin.close().catch(() => {});
     await Promise.all([...this.#open].map((each) => each.destroy()));
   }

@@ -25,6 +25,7 @@ export class LaneChoice {
   #asked = false;
   #mostHeldBytes = 0;
   readonly #startEngine: StartEngine;
+  #letGo = (): void => {};
 
   /** @param startEngine called once at most, when a configuration needs it. */
   constructor(events: LaneEvents, startEngine: StartEngine = sharedEngine) {
@@ -45,7 +46,12 @@ export class LaneChoice {
       return this.#events.unavailable(reason);
     }
     this.#engine.mostHeldBytes = this.#mostHeldBytes;
-    this.#engine.onDeath((reason) => this.#events.died(reason));
+    this.#letGo = this.#engine.onDeath((reason) => this.#events.died(reason));
+  }
+
+  /** The engine outlives who used it: it hears no more of them. */
+  stop(): void {
+    this.#letGo();
   }
 
   /** Streams until `start` is done. */
