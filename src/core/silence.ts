@@ -1,13 +1,10 @@
-/** A client that sends nothing for this share of `flushAfterMs` has fallen silent. */
+/** A client that sends nothing for this share of the time to fill a frame has fallen silent; looked for no more often than this. */
 const silentShare = 0.05;
-
-/** Looked for no more often. */
 const leastSilenceMs = 20;
 
 /**
- * For how long a client that is read from sends nothing before what there is of a frame goes on: it fills none, and what it
- * leaves would only take up memory.
- * @param flushAfterMs for which bytes may wait for a frame to be filled.
+ * How long a client may send nothing before what it has left is sent on, in ms: it fills no frame.
+ * @param flushAfterMs how long a frame may wait to be filled by a client that goes on.
  */
 export const silenceMs = (flushAfterMs: number): number =>
   Math.max(leastSilenceMs, flushAfterMs * silentShare);

@@ -263,7 +263,8 @@ class Carriage {
     const { flushAfterMs, progress } = this.#passage;
     // whoever is held back is not silent
     this.#seenBytes = this.#paused ? null : progress.receivedBytes;
-    this.#flushTimer = setTimeout(this.#onFlushTimer, Math.ceil(Math.min(leftMs, silenceMs(flushAfterMs))));
+    const waitMs = Math.ceil(Math.min(leftMs, silenceMs(flushAfterMs)));
+    this.#flushTimer = setTimeout(this.#onFlushTimer, waitMs);
   }
 
   #pump(): void {

@@ -1,6 +1,7 @@
 import koffi from 'koffi';
 
 /** Negative numbers of `errno` (Linux, all architectures that Node runs on). */
+export const EPERM = -1;
 export const EINTR = -4;
 export const EAGAIN = -11;
 export const EMFILE = -24;

@@ -1,6 +1,8 @@
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import { blockBytes } from '../../core/byte-queue.ts';
 import {
   EINTR,
+  EPERM,
   EPOLLERR,
   EPOLLET,
   EPOLLHUP,
@@ -14,6 +16,7 @@ import { monotonicMs } from './monotonic.ts';
 import type { Order, Report, TransferOrder } from './orders.ts';
 import { type Pipe, PipePool } from './pipe-pool.ts';
 import type { SharedMemory } from './shared-memory.ts';
+import type { Staging } from './staging.ts';
 import { Transfer, type TransferHost } from './transfer.ts';
 
 const mostEvents = 256;
@@ -39,6 +42,7 @@ interface Flush {
 export class SpliceLoop implements TransferHost {
   readonly libc = new Libc();
   readonly pipes: PipePool;
+  readonly staging: Staging;
   nowMs = monotonicMs();
   readonly #memory: SharedMemory;
   readonly #port: MessagePort;
@@ -55,7 +59,8 @@ export class SpliceLoop implements TransferHost {
   readonly #flushes: Flush[] = [];
 
   /** @throws Error where the kernel gives no epoll. */
-  constructor(memory: SharedMemory, port: MessagePort, wake: number) {
+  constructor(memory: SharedMemory, staging: Staging, port: MessagePort, wake: number) {
+    this.staging = staging;
     this.#memory = memory;
     this.#port = port;
     this.#wake = wake;
@@ -92,13 +97,18 @@ export class SpliceLoop implements TransferHost {
     return mostHeldBytes > 0 && heldBytes >= mostHeldBytes;
   }
 
+  get roomBytes(): number {
+    const { heldBytes, mostHeldBytes } = this.#memory;
+    return mostHeldBytes > 0 ? Math.max(blockBytes, mostHeldBytes - heldBytes) : Infinity;
+  }
+
   countHeld(bytes: number): void {
     this.#memory.heldBytes += bytes;
   }
 
   flushAt(transfer: Transfer, dueMs: number): void {
     let at = this.#flushes.length;
-    // all wait equally long, but for those of an earlier configuration
+    // most wait equally long
     while (at > 0 && (this.#flushes[at - 1]?.dueMs ?? 0) > dueMs) at -= 1;
     this.#flushes.splice(at, 0, { transfer, dueMs });
   }
@@ -170,8 +180,8 @@ export class SpliceLoop implements TransferHost {
       this.libc.watch(this.#epoll, source, EPOLLIN | EPOLLRDHUP | EPOLLET, slot * 2),
       this.libc.watch(this.#epoll, sink, EPOLLOUT | EPOLLET, slot * 2 + 1),
     ];
-    // a limit of the user's, or no memory: nobody would ever be told that a socket is ready
-    const error = watched.find((result) => result < 0);
+    // a limit of the user's, or no memory: nobody would ever be told that a socket is ready. EPERM: it always is
+    const error = watched.find((result) => result < 0 && result !== EPERM);
     if (error !== undefined) transfer.unwatched(-error);
     this.#enqueue(transfer);
   }

@@ -10,6 +10,7 @@ import { EAGAIN, EINTR, type Libc } from './libc.ts';
 import type { Body, TransferEnd, TransferOrder } from './orders.ts';
 import type { Pipe, PipePool } from './pipe-pool.ts';
 import type { TransferRecord } from './shared-memory.ts';
+import type { Staging } from './staging.ts';
 
 /** After so many system calls that moved bytes the others have their turn. */
 const mostMoves = 4;
@@ -38,12 +39,15 @@ const framingViews = Array.from({ length: framingBytes + 1 }, (_, bytes) => scra
 export interface TransferHost {
   readonly libc: Libc;
   readonly pipes: PipePool;
+  readonly staging: Staging;
   /** An empty pipe, for as long as a turn; null where there can be none now. Whoever uses it leaves it empty. */
   intake(): Pipe | null;
   /** Of this turn of the loop. */
   readonly nowMs: number;
   /** So many bytes may not be held any more: no frame is filled. */
   readonly crowded: boolean;
+  /** So many may be brought in at once: up to the bound, and a block where it is met. */
+  readonly roomBytes: number;
   /** Calls `flush` then, unless that frame is on its way already. */
   flushAt(transfer: Transfer, dueMs: number): void;
   /** Calls `look` when a pipe may be had again. */
@@ -104,6 +108,8 @@ export class Transfer {
   #chunkStartBytes = 0;
   /** Read, and not in a pipe yet. */
   #pending: Uint8Array;
+  /** Where the first of them lie; theirs until they are in a pipe. */
+  #stagedBlock: number | null;
   /** Of a chunked source: read, and not taken apart yet; after the end of the body, what comes behind it. */
   #ahead: Uint8Array = nothing;
   /** As long as the framing before the last chunk: that before the next is hardly ever of another length. */
@@ -116,11 +122,10 @@ export class Transfer {
   #gatheredBytes = 0;
   /** The frame may wait no longer. */
   #flush = false;
-  /** When it is looked at next; Infinity while none is being filled. */
-  #lookDueMs = Infinity;
-  /** When it may wait no longer, whatever comes. */
   #flushDueMs = Infinity;
-  /** Received when it was last looked at; null where the client was held back then. */
+  /** Until then a client that goes on may fill the frame. */
+  #flushLatestMs = Infinity;
+  /** When it was last looked whether the client goes on; null where it was held back. */
   #seenBytes: number | null = null;
 
   /** What has been gathered is on its way out: first this, then the pipes, then the tail. */
@@ -140,14 +145,15 @@ export class Transfer {
     this.#gate = gate === null ? null : new EndGate(gate);
     this.#chunkBytes = chunkBytes;
     this.#rate = leastRate === null ? null : new RateWatch(leastRate, host.nowMs);
-    this.#pending = prefix;
-    this.#receivedBytes = prefix.length;
-    this.#notedBytes = prefix.length;
+    this.#stagedBlock = 'block' in prefix ? prefix.block : null;
+    this.#pending = 'block' in prefix ? host.staging.bytes(prefix.block, prefix.bytes) : prefix;
+    this.#receivedBytes = this.#pending.length;
+    this.#notedBytes = this.#receivedBytes;
     this.#reader =
       body.framing === 'length'
-        ? new LengthReader(body.bytes - prefix.length)
+        ? new LengthReader(body.bytes - this.#receivedBytes)
         : new ChunkReader(body.position);
-    host.countHeld(prefix.length);
+    host.countHeld(this.#receivedBytes);
     this.#noteRate();
   }
 
@@ -203,18 +209,16 @@ export class Transfer {
     if (this.record.awaited === 'gateway') this.#await('client');
   }
 
-  /**
-   * Looks at a frame that is being filled, if it is still the one that was meant: has it waited long enough, or comes nothing
-   * more? True: it is to go.
-   */
+  /** It is time to look at the frame that is being filled, if it is still the one that was meant. True: it waits no longer. */
   flush(dueMs: number): boolean {
-    if (this.#lookDueMs !== dueMs) return false;
-    const { nowMs } = this.#host;
-    // whoever is held back is not silent, nor is who has sent what is not read yet
-    const silent = this.#readsOn && !this.#sourceReady && this.#receivedBytes === this.#seenBytes;
-    if (nowMs >= this.#flushDueMs || silent) this.#flush = true;
-    else this.#lookLater();
-    return this.#flush;
+    if (this.#flushDueMs !== dueMs) return false;
+    const isSilent = !this.#sourceReady && this.#receivedBytes === this.#seenBytes;
+    if (!isSilent && this.#host.nowMs < this.#flushLatestMs) {
+      this.#armFlush();
+      return false;
+    }
+    this.#flush = true;
+    return true;
   }
 
   /** Moves on. True: there is more to do, but the others have their turn first. */
@@ -229,6 +233,7 @@ export class Transfer {
 
   /** Gives its pipes back; the descriptors are the loop's to close. */
   release(): void {
+    this.#freeBlock();
     for (const pipe of this.#pipes) this.#host.pipes.giveBack(pipe);
     this.#pipes = [];
     this.#host.countHeld(-(this.#receivedBytes - this.#sentBytes + this.#ahead.length));
@@ -281,19 +286,15 @@ export class Transfer {
   #beginFilling(): void {
     this.#flush = false;
     if (this.#body.framing !== 'chunked' || !this.#frames) return;
-    this.#flushDueMs = this.#host.nowMs + this.#body.flushAfterMs;
-    this.#lookLater();
+    this.#flushLatestMs = this.#host.nowMs + this.#body.flushAfterMs;
+    this.#armFlush();
   }
 
-  #lookLater(): void {
+  #armFlush(): void {
     if (this.#body.framing !== 'chunked') return;
-    this.#seenBytes = this.#readsOn ? this.#receivedBytes : null;
-    this.#lookDueMs = Math.min(this.#flushDueMs, this.#host.nowMs + silenceMs(this.#body.flushAfterMs));
-    this.#host.flushAt(this, this.#lookDueMs);
-  }
-
-  get #readsOn(): boolean {
-    return this.record.awaited === 'client';
+    this.#seenBytes = this.record.awaited === 'client' ? this.#receivedBytes : null;
+    this.#flushDueMs = Math.min(this.#flushLatestMs, this.#host.nowMs + silenceMs(this.#body.flushAfterMs));
+    this.#host.flushAt(this, this.#flushDueMs);
   }
 
   /** Where the source's framing has ended: as it promised? Then the byte that was held back may go. */
@@ -386,6 +387,7 @@ export class Transfer {
     if (written <= 0) return this.#anotherPipe() ? this.#movePending() : this.#noPipe();
     // an empty view would keep all of what it was cut from
     this.#pending = written < this.#pending.length ? this.#pending.subarray(written) : nothing;
+    if (this.#pending.length === 0) this.#freeBlock();
     this.#tookIn(pipe, written);
     return 'moved';
   }
@@ -395,7 +397,7 @@ export class Transfer {
     if (!this.#sourceReady) return this.#awaitSource();
     const pipe = this.#pipeWithRoom();
     if (pipe === null) return this.#noPipe();
-    const bytes = Math.min(this.#roomBytes, reader.dataBytes, pipe.roomBytes);
+    const bytes = Math.min(this.#roomBytes, reader.dataBytes, pipe.roomBytes, this.#host.roomBytes);
     const moved = libc.splice(this.source, pipe.write, bytes, false);
     if (moved === EINTR) return this.#moveFromSource(reader);
     if (moved === EAGAIN) {
@@ -432,7 +434,7 @@ export class Transfer {
     }
     const intake = this.#host.intake();
     if (intake === null || this.#pipeWithRoom() === null) return this.#noPipe();
-    const bytes = Math.min(intake.roomBytes, Math.floor(wantedBytes));
+    const bytes = Math.min(intake.roomBytes, Math.floor(wantedBytes), this.#host.roomBytes);
     const read = libc.splice(this.source, intake.write, bytes, false);
     if (read <= 0) return this.#notRead(read);
     this.#heard();
@@ -635,7 +637,7 @@ export class Transfer {
       this.#head = this.#last ? lastChunk : Buffer.from(`${this.#gatheredBytes.toString(16)}\r\n`, 'latin1');
       this.#tail = this.#last ? nothing : crlf;
       this.#flush = false;
-      this.#lookDueMs = Infinity;
+      this.#flushDueMs = Infinity;
     }
     this.#sending = true;
     return true;
@@ -716,6 +718,11 @@ export class Transfer {
     if (this.#sentBytes - this.#chunkStartBytes < this.#chunkBytes) return;
     this.#chunkStartBytes = this.#sentBytes;
     this.record.beginChunk(this.#host.nowMs);
+  }
+
+  #freeBlock(): void {
+    if (this.#stagedBlock !== null) this.#host.staging.free(this.#stagedBlock);
+    this.#stagedBlock = null;
   }
 
   #letPipesGo(): void {
