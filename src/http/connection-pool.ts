@@ -34,6 +34,8 @@ export interface PassedAnswer {
   readonly headers: RawHeaders;
   /** To be read to its end, discarded or destroyed: only then is its connection free. */
   readonly body: AnswerBody;
+  /** False where whoever brings the body has to see all of it, so that nobody else may move it. */
+  readonly movable: boolean;
   /** What it comes from. */
   readonly socket: PooledSocket;
 }
@@ -242,7 +244,7 @@ class Connection {
 
   #exchange(request: PassedRequest, signal: GiveUp | undefined, events: AnswerEvents): void {
     const exchange = new PlainExchange(this.#socket, signal, {
-      answered: events.answered,
+      answered: (answer) => events.answered({ ...answer, movable: false }),
       failed: events.failed,
       moved: () => this.#waitForAnswer(),
       over: (error) => {
@@ -314,7 +316,7 @@ class AnswerHandler implements Dispatcher.DispatchHandler {
     const headers = rawList(controller.rawHeaders);
     checkCoding(headers);
     this.#body = new AnswerBody(controller);
-    this.#events.answered({ status, headers, body: this.#body });
+    this.#events.answered({ status, headers, body: this.#body, movable: true });
   }
 
   onResponseData(_: unknown, piece: Buffer): void {

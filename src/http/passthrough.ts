@@ -101,7 +101,8 @@ async function relayBody(
   response.writeHead(status, headers);
   const here = early ? null : body.takeWhole();
   if (here !== null) return await sendWhole(response, here);
-  const lengthBytes = early || method !== 'GET' || status !== 200 ? null : plainLength(received);
+  const mayMove = !early && answer.movable && method === 'GET' && status === 200;
+  const lengthBytes = mayMove ? plainLength(received) : null;
   const moved = lengthBytes === null ? null : ((await moveBody?.(client, answer, lengthBytes)) ?? null);
   // what came along with the head goes out with it, but for an answer that is not ended here
   if (moved === null && (early || !body.begun)) sendHead(client, status);
@@ -131,9 +132,12 @@ const mostCopiedBytes = 16 * KiB;
 function sendWhole(response: ServerResponse, body: Buffer): Promise<number> {
   return new Promise((resolve) => {
     response.once('close', () => resolve(body.length));
+    if (body.length === 0 || body.length > mostCopiedBytes) return void response.end(body);
     // one text goes out with its head in one piece; latin1 keeps every byte, of the head too
-    if (body.length <= mostCopiedBytes) response.end(body.toString('latin1'), 'latin1');
-    else response.end(body);
+    response.write(body.toString('latin1'), 'latin1');
+    // now, not with the end: Node writes that as a second piece, which is empty
+    response.socket?.uncork();
+    response.end();
   });
 }
 

@@ -37,17 +37,23 @@ describe('answers that are plain, and others, on one connection to the API', () 
       });
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    gateway = await start({});
+  });
+
+  const start = (upload: { splice_from?: string }): Promise<RunningGateway> => {
     const address = server.address();
     const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
-    gateway = await startGateway({
-      upstream: {
-        servers: [`http://127.0.0.1:${port}`],
-        health: { interval: 0 },
-        response_timeout: 2,
-      },
+    return startGateway({
+      upstream: { servers: [`http://127.0.0.1:${port}`], health: { interval: 0 }, response_timeout: 2 },
+      upload,
       quota: { usage: { source: 'none' } },
     });
-  });
+  };
+  /** As by default: what is moved through the kernel costs its connection. */
+  const streamSmallAnswers = async (): Promise<void> => {
+    await gateway.stop();
+    gateway = await start({ splice_from: '1MiB' });
+  };
 
   afterEach(async () => {
     await gateway.stop();
@@ -78,12 +84,14 @@ describe('answers that are plain, and others, on one connection to the API', () 
     };
 
   it('are told apart one by one: no request is sent twice, and none needs another connection', async () => {
+    await streamSmallAnswers();
     const scripted = [plain('one'), plain(''), chunked, plain('four'), chunked].map((each) => writes(each));
     assert.deepEqual(await answers(...scripted), ['one', '', 'abc', 'four', 'abc']);
     assert.deepEqual({ connections, heads: heads.length }, { connections: 1, heads: 5 });
   });
 
   it('come whole wherever they are cut', async () => {
+    await streamSmallAnswers();
     const whole = plain('0123456789');
     const cuts = [1, 12, 17, whole.length - 10, whole.length - 1];
     const scripted = cuts.map((cut) => writes(whole.slice(0, cut), whole.slice(cut)));
