@@ -124,30 +124,18 @@ class Handover {
     this.#tellStopped = resolve;
   });
   readonly #beganMs = monotonicMs();
-  readonly #deadlines: Deadline[];
+  /** One timer for all limits: it waits for the nearest. */
+  readonly #deadline = new Deadline(
+    () => this.#nearestMs(),
+    () => this.#onNearest(),
+  );
+  /** What the nearest limit means when it is met. */
+  #onNearest = (): void => {};
 
   constructor(passage: Passage, way: Way, other: Lane) {
     this.#passage = passage;
     this.#way = way;
     this.#other = other;
-    this.#deadlines = [
-      new Deadline(
-        () => this.#silenceLeftMs(),
-        () => this.#onClientSilent(),
-      ),
-      new Deadline(
-        () => this.#chunkLeftMs(),
-        () => this.#onChunkLate(),
-      ),
-      new Deadline(
-        () => this.#rateLeftMs(),
-        () => this.#onTooSlow(),
-      ),
-      new Deadline(
-        () => this.#bodyLeftMs(),
-        () => this.#onTimeOver(),
-      ),
-    ];
   }
 
   async carry(): Promise<Carried> {
@@ -169,12 +157,12 @@ class Handover {
       end.onFree = () => transfer.look();
       this.#passage.progress.lane = 'splice';
       this.#passage.progress.follow(transfer.record);
-      for (const deadline of this.#deadlines) deadline.arm();
+      this.#deadline.arm();
       const ended = await transfer.ended;
       this.#takeBack(ended);
       return this.#conclude(ended?.end ?? null);
     } finally {
-      for (const deadline of this.#deadlines) deadline.end();
+      this.#deadline.end();
       signal.removeEventListener('abort', this.#onAbort);
       client.off('close', this.#onClientClose);
       socket.off('close', this.#onClientClose);
@@ -196,7 +184,7 @@ class Handover {
       source,
       sink,
       body: this.#body(),
-      prefix: new Uint8Array(held),
+      prefix: held,
       gate: end.word,
       chunkBytes,
       leastRate,
@@ -287,6 +275,21 @@ class Handover {
       default:
         throw new GatewayError('internal', 'The thread that moved the body has died.');
     }
+  }
+
+  /** The other thread moves on meanwhile, so who is near is not asked again when it is met. */
+  #nearestMs(): number {
+    let nearestMs = Infinity;
+    const consider = (leftMs: number, met: () => void): void => {
+      if (leftMs >= nearestMs) return;
+      nearestMs = leftMs;
+      this.#onNearest = met;
+    };
+    consider(this.#silenceLeftMs(), () => this.#onClientSilent());
+    consider(this.#chunkLeftMs(), () => this.#onChunkLate());
+    consider(this.#rateLeftMs(), () => this.#onTooSlow());
+    consider(this.#bodyLeftMs(), () => this.#onTimeOver());
+    return nearestMs;
   }
 
   #silenceLeftMs(): number {

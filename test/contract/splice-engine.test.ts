@@ -94,6 +94,7 @@ describe('the engine of the splice lane', () => {
     const settled = (): void => {
       assert.equal(engine.running, 0);
       assert.equal(engine.heldBytes, 0);
+      assert.equal(engine.stagedBlocks, 0);
     };
     await eventually(settled);
     const before = descriptors();

@@ -11,18 +11,21 @@ const uploads = 1_000;
 const together = 20;
 const half = Buffer.alloc(64 * KiB, 'x');
 
+const lanes = ['stream', 'splice'] as const;
+const framings = ['known', 'unknown'] as const;
+
 /** Resident memory that each may cost. */
 const mostBytes = 64 * KiB;
 
 describe(`${uploads} uploads that are sent by half and held`, () => {
   let gateway: LoadedGateway;
-  beforeEach(async () => {
-    gateway = await LoadedGateway.start();
-  });
   afterEach(() => gateway.stop());
 
-  for (const framing of ['known', 'unknown'] as const) {
-    it(`of ${framing} length cost at most ${mostBytes / KiB} KiB each, and others are served; then all finish`, async () => {
+  for (const [lane, framing] of lanes.flatMap((lane) =>
+    framings.map((framing) => [lane, framing] as const),
+  )) {
+    it(`of ${framing} length in the ${lane} lane cost at most ${mostBytes / KiB} KiB each, and others are served; then all finish`, async () => {
+      gateway = await LoadedGateway.start({ upload: { lane, splice_from: 0 } });
       const chunked = framing === 'unknown';
       const begin = async (): Promise<RawClient> => {
         const client = await RawClient.connect(gateway.port);
@@ -46,8 +49,10 @@ describe(`${uploads} uploads that are sent by half and held`, () => {
         }
         for (;;) {
           const rows = await uploadsUnderWay(gateway.adminPort);
-          if (rows.length === count && rows.every(({ sent_bytes }) => sent_bytes === half.length))
+          if (rows.length === count && rows.every(({ sent_bytes }) => sent_bytes === half.length)) {
+            assert.deepEqual(new Set(rows.map((row) => row.lane)), new Set([lane]));
             return clients;
+          }
           await sleep(100);
         }
       };

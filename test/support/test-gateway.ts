@@ -9,7 +9,13 @@ import { lane } from './tested-lane.ts';
 
 const uploadsAnswer = z.object({
   uploads: z.array(
-    z.object({ id: z.string(), image: z.string(), received_bytes: z.number(), sent_bytes: z.number() }),
+    z.object({
+      id: z.string(),
+      image: z.string(),
+      lane: z.string(),
+      received_bytes: z.number(),
+      sent_bytes: z.number(),
+    }),
   ),
 });
 

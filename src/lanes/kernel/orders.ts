@@ -17,6 +17,9 @@ export type Body =
       readonly flushAfterMs: number;
     };
 
+/** In a block of `Staging`, which is the worker's to free, or where there was none: with the order. */
+export type Prefix = Uint8Array | { readonly block: number; readonly bytes: number };
+
 /** A body that the worker is to move. */
 export interface TransferOrder {
   readonly kind: 'begin';
@@ -26,7 +29,7 @@ export interface TransferOrder {
   readonly sink: number;
   readonly body: Body;
   /** Bytes of the body that were read already; they go first. */
-  readonly prefix: Uint8Array;
+  readonly prefix: Prefix;
   /** Word of the gate before the end of the body, in shared memory; null where there is none. */
   readonly gate: Int32Array | null;
   readonly chunkBytes: number;

@@ -7,9 +7,10 @@ import {
 } from 'node:worker_threads';
 import { EMFILE, ENFILE, Libc } from './libc.ts';
 import { monotonicMs } from './monotonic.ts';
-import type { Order, Report, TransferOrder } from './orders.ts';
+import type { Order, Prefix, Report, TransferOrder } from './orders.ts';
 import { SharedMemory, type TransferRecord } from './shared-memory.ts';
 import type { WorkerStart } from './splice-worker.ts';
+import { Staging } from './staging.ts';
 
 /** Transfers at once; each costs 128 bytes of shared memory. What comes beyond them goes another way. */
 const slots = 8_192;
@@ -19,7 +20,9 @@ const descriptorPart = 1 / 4;
 const descriptorsPerTransfer = 4;
 
 /** Its descriptors are those of two sockets. Who owns them reads no byte of the source and writes none to the sink until `ended`. */
-export interface TransferRequest extends Omit<TransferOrder, 'kind' | 'slot'> {
+export interface TransferRequest extends Omit<TransferOrder, 'kind' | 'slot' | 'prefix'> {
+  /** Bytes of the body that were read already; they go first. Copied. */
+  readonly prefix: Uint8Array;
   readonly allowedBytes: number;
   /** More bytes are there than are allowed: `allow` answers. */
   readonly onMore: () => void;
@@ -53,6 +56,7 @@ interface Slot {
 export class SpliceEngine {
   readonly #libc: Libc;
   readonly #memory = new SharedMemory(slots);
+  readonly #staging = new Staging();
   readonly #port: MessagePort;
   readonly #worker: Worker;
   readonly #wake: number;
@@ -88,7 +92,13 @@ export class SpliceEngine {
     );
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
-    const start: WorkerStart = { slots, memory: this.#memory.buffer, port: port2, wake: this.#wake };
+    const start: WorkerStart = {
+      slots,
+      memory: this.#memory.buffer,
+      staging: this.#staging.memory,
+      port: port2,
+      wake: this.#wake,
+    };
     this.#worker = newWorker({ workerData: start, transferList: [port2], name: 'sluice-splice' });
     this.#ready = new Promise((resolve, reject) => {
       this.#worker.once('error', (error) => this.#died(error.message));
@@ -113,6 +123,11 @@ export class SpliceEngine {
   /** Bytes in pipes and in the thread's memory. */
   get heldBytes(): number {
     return this.#alive ? this.#memory.heldBytes : 0;
+  }
+
+  /** Blocks of first bytes that are not in a pipe yet. */
+  get stagedBlocks(): number {
+    return this.#staging.takenBlocks;
   }
 
   /** From this many held bytes on no frame is filled; 0 = no limit. */
@@ -153,7 +168,8 @@ export class SpliceEngine {
     });
     const running: Slot = { source, sink, onMore: request.onMore, resolve };
     this.#running.set(slot, running);
-    const { body, prefix, gate, chunkBytes, leastRate } = request;
+    const { body, gate, chunkBytes, leastRate } = request;
+    const prefix = this.#leave(request.prefix);
     this.#order({ kind: 'begin', slot, source, sink, body, prefix, gate, chunkBytes, leastRate });
     // the slot may be another's by now, and so may the numbers of the descriptors
     const isMine = (): boolean => this.#running.get(slot) === running;
@@ -179,6 +195,12 @@ export class SpliceEngine {
     const terminated = this.#worker.terminate();
     this.#libc.signal(this.#wake);
     await terminated;
+  }
+
+  #leave(bytes: Uint8Array): Prefix {
+    const block = bytes.length > 0 ? this.#staging.put(bytes) : null;
+    // a message takes all of the memory under what it is given
+    return block === null ? new Uint8Array(bytes) : { block, bytes: bytes.length };
   }
 
   #order(order: Order): void {

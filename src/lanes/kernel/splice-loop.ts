@@ -14,6 +14,7 @@ import { monotonicMs } from './monotonic.ts';
 import type { Order, Report, TransferOrder } from './orders.ts';
 import { PipePool } from './pipe-pool.ts';
 import type { SharedMemory } from './shared-memory.ts';
+import type { Staging } from './staging.ts';
 import { Transfer, type TransferHost } from './transfer.ts';
 
 const mostEvents = 256;
@@ -39,6 +40,7 @@ interface Flush {
 export class SpliceLoop implements TransferHost {
   readonly libc = new Libc();
   readonly pipes: PipePool;
+  readonly staging: Staging;
   nowMs = monotonicMs();
   readonly #memory: SharedMemory;
   readonly #port: MessagePort;
@@ -53,7 +55,8 @@ export class SpliceLoop implements TransferHost {
   readonly #flushes: Flush[] = [];
 
   /** @throws Error where the kernel gives no epoll. */
-  constructor(memory: SharedMemory, port: MessagePort, wake: number) {
+  constructor(memory: SharedMemory, staging: Staging, port: MessagePort, wake: number) {
+    this.staging = staging;
     this.#memory = memory;
     this.#port = port;
     this.#wake = wake;

@@ -9,6 +9,7 @@ import { EAGAIN, EINTR, type Libc } from './libc.ts';
 import type { Body, TransferEnd, TransferOrder } from './orders.ts';
 import type { Pipe, PipePool } from './pipe-pool.ts';
 import type { TransferRecord } from './shared-memory.ts';
+import type { Staging } from './staging.ts';
 
 /** After so many system calls that moved bytes the others have their turn. */
 const mostMoves = 4;
@@ -33,6 +34,7 @@ const scratch = Buffer.alloc(64 * KiB);
 export interface TransferHost {
   readonly libc: Libc;
   readonly pipes: PipePool;
+  readonly staging: Staging;
   /** Of this turn of the loop. */
   readonly nowMs: number;
   /** So many bytes may not be held any more: no frame is filled. */
@@ -95,6 +97,8 @@ export class Transfer {
   #chunkStartBytes = 0;
   /** Read, and not in a pipe yet. */
   #pending: Uint8Array;
+  /** Where the first of them lie; theirs until they are in a pipe. */
+  #stagedBlock: number | null;
   /** The last byte of a promised length, until the source's framing has kept the promise. */
   #heldByte: Uint8Array | null = null;
 
@@ -121,13 +125,14 @@ export class Transfer {
     this.#gate = gate === null ? null : new EndGate(gate);
     this.#chunkBytes = chunkBytes;
     this.#rate = leastRate === null ? null : new RateWatch(leastRate, host.nowMs);
-    this.#pending = prefix;
-    this.#receivedBytes = prefix.length;
+    this.#stagedBlock = 'block' in prefix ? prefix.block : null;
+    this.#pending = 'block' in prefix ? host.staging.bytes(prefix.block, prefix.bytes) : prefix;
+    this.#receivedBytes = this.#pending.length;
     this.#reader =
       body.framing === 'length'
-        ? new LengthReader(body.bytes - prefix.length)
+        ? new LengthReader(body.bytes - this.#receivedBytes)
         : new ChunkReader(body.position);
-    host.countHeld(prefix.length);
+    host.countHeld(this.#receivedBytes);
     this.#noteRate();
   }
 
@@ -192,6 +197,7 @@ export class Transfer {
 
   /** Gives its pipes back; the descriptors are the loop's to close. */
   release(): void {
+    this.#freeBlock();
     for (const pipe of this.#pipes) this.#host.pipes.giveBack(pipe);
     this.#pipes = [];
     this.#host.countHeld(-(this.#receivedBytes - this.#sentBytes));
@@ -302,6 +308,7 @@ export class Transfer {
     if (written <= 0) return this.#anotherPipe() ? this.#movePending(mostBytes) : this.#noPipe();
     // an empty view would keep all of what it was cut from
     this.#pending = written < this.#pending.length ? this.#pending.subarray(written) : nothing;
+    if (this.#pending.length === 0) this.#freeBlock();
     this.#tookIn(pipe, written);
     return written;
   }
@@ -533,6 +540,11 @@ export class Transfer {
     if (this.#sentBytes - this.#chunkStartBytes < this.#chunkBytes) return;
     this.#chunkStartBytes = this.#sentBytes;
     this.record.beginChunk(this.#host.nowMs);
+  }
+
+  #freeBlock(): void {
+    if (this.#stagedBlock !== null) this.#host.staging.free(this.#stagedBlock);
+    this.#stagedBlock = null;
   }
 
   #letPipesGo(): void {
