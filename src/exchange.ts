@@ -580,7 +580,9 @@ async function refuse(
   error: GatewayError,
   record: AccessRecord,
 ): Promise<void> {
-  if (error.code === 'internal') log.error({ request_id: record.requestId, err: error.cause }, 'defect');
+  // what has no cause of its own was said where it happened
+  if (error.code === 'internal' && error.cause !== undefined)
+    log.error({ request_id: record.requestId, err: error.cause }, 'defect');
   record.error = error.code;
   record.ending ??= record.upload === null ? null : error.ending;
   const answer = errorAnswer(error, record.requestId, joinedHeader(client.headers, 'user-agent') ?? '');

@@ -24,6 +24,7 @@ import type { ServiceAccount } from './identity/service-account.ts';
 import { ImageAccess } from './image-access.ts';
 import { ImageLookup, type Operator } from './image-lookup.ts';
 import { Imports, ImportWatches } from './imports.ts';
+import { type StartEngine, sharedEngine } from './lanes/kernel/shared-engine.ts';
 import { LaneChoice } from './lanes/lane-choice.ts';
 import { MemoryLedger } from './ledger/memory.ts';
 import { KeystoneLimits } from './limits/keystone-limits.ts';
@@ -101,15 +102,19 @@ export class Gateway {
   /** Where clients and operators are served, with the ports that port 0 became. */
   addresses: { listen: ListenAddress[]; admin: ListenAddress } | null = null;
 
-  constructor(config: Config, log: Log, version: string) {
+  /** @param startEngine of the splice lane; that of the process if left out. */
+  constructor(config: Config, log: Log, version: string, startEngine: StartEngine = sharedEngine) {
     this.#log = log;
     this.#version = version;
     this.#resolution = new Resolution(log);
     this.#importWatches = new ImportWatches(log);
-    this.#lanes = new LaneChoice({
-      unavailable: (reason) => log.info({ reason }, 'bodies are streamed: no splice lane here'),
-      died: (reason) => log.error({ reason }, 'splice lane lost, bodies are streamed from now on'),
-    });
+    this.#lanes = new LaneChoice(
+      {
+        unavailable: (reason) => log.info({ reason }, 'bodies are streamed: no splice lane here'),
+        died: (reason) => log.error({ reason }, 'splice lane lost, bodies are streamed from now on'),
+      },
+      startEngine,
+    );
     this.#overload = new Overload(
       config,
       (bound) => this.#metrics.overloadRefusal(bound),
@@ -352,6 +357,7 @@ export class Gateway {
     this.#orphans.stop();
     this.#resolution.stop();
     this.#importWatches.stop();
+    this.#lanes.stop();
     await this.#admin.close().catch(() => {});
     await Promise.all([...this.#open].map((each) => each.destroy()));
   }

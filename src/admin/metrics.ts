@@ -1,16 +1,12 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry as PromRegistry } from 'prom-client';
+import { Counter, Gauge, Histogram, Registry as PromRegistry } from 'prom-client';
 import type { AccessRecord } from '../access.ts';
 import type { ShownCertificate } from '../config/certificate.ts';
 import { endings } from '../core/endings.ts';
 import type { RateRule } from '../core/rate-limit.ts';
 import type { EntranceFailure } from '../http/entrance.ts';
 import { type BoundName, boundNames } from '../overload.ts';
-
-/** How often the delay of the event loop is looked at; what Node measures has this much in it. */
-const delayResolutionMs = 10;
-
 import type { UpstreamServer } from '../upstream-server.ts';
+import { processMetrics } from './process-metrics.ts';
 
 /** What the gauges show at the moment they are asked. */
 export interface Gauges {
@@ -36,7 +32,8 @@ export interface Gauges {
  * whatever clients and upstreams send. docs/metrics.md lists them; a test holds the two against each other.
  */
 export class Metrics {
-  readonly registry = new PromRegistry();
+  readonly #registry = new PromRegistry();
+  readonly #ofProcess = processMetrics();
   readonly #requests: Counter<'action' | 'status'>;
   readonly #seconds: Histogram<'action'>;
   readonly #uploads: Counter<'ending'>;
@@ -54,8 +51,7 @@ export class Metrics {
   readonly #reloadSuccess: Gauge;
 
   constructor(gauges: Gauges, version: string) {
-    const registers = [this.registry];
-    collectDefaultMetrics({ register: this.registry, prefix: 'sluice_' });
+    const registers = [this.#registry];
     const gauge = (name: string, help: string, read: () => number): Gauge =>
       new Gauge({
         name,
@@ -210,7 +206,6 @@ export class Metrics {
       registers,
     });
     for (const bound of boundNames) this.#overloadRefusals.inc({ bound }, 0);
-    measureEventLoopDelay(registers);
     this.#failedConnections = new Counter({
       name: 'sluice_connections_failed_total',
       help: 'Connections that ended in their PROXY header or handshake of TLS, before HTTP.',
@@ -239,6 +234,11 @@ export class Metrics {
       { version },
       1,
     );
+  }
+
+  /** Everything there is to read: of this gateway, and of the process it is in. */
+  get registry(): PromRegistry {
+    return PromRegistry.merge([this.#registry, this.#ofProcess]);
   }
 
   requestDone(record: AccessRecord, seconds: number): void {
@@ -298,26 +298,6 @@ export class Metrics {
   reloaded(success: boolean): void {
     this.#reloadSuccess.set(success ? 1 : 0);
   }
-}
-
-/** How late the event loop came since the last time it was asked. Node's own figure has the time between two looks in it. */
-function measureEventLoopDelay(registers: PromRegistry[]): void {
-  const delays = monitorEventLoopDelay({ resolution: delayResolutionMs });
-  delays.enable();
-  const seconds = (nanoseconds: number): number => Math.max(0, nanoseconds / 1e9 - delayResolutionMs / 1e3);
-  new Gauge({
-    name: 'sluice_event_loop_delay_seconds',
-    help: 'How late timers came since the last reading of the metrics: half, 99 of 100, and all came no later than this.',
-    labelNames: ['quantile'],
-    registers,
-    collect() {
-      const none = delays.count === 0;
-      this.set({ quantile: '0.5' }, none ? 0 : seconds(delays.percentile(50)));
-      this.set({ quantile: '0.99' }, none ? 0 : seconds(delays.percentile(99)));
-      this.set({ quantile: '1' }, none ? 0 : seconds(delays.max));
-      delays.reset();
-    },
-  });
 }
 
 /** An upstream may answer with any of 900 statuses; their five classes are few enough for a label. */

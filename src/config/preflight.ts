@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, isIP, isIPv4, isIPv6, type Server, SocketAddress } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { createSecureContext } from 'node:tls';
-import { sharedEngine } from '../lanes/kernel/shared-engine.ts';
+import { type StartEngine, sharedEngine } from '../lanes/kernel/shared-engine.ts';
 import type { Certificate, ListenAddress } from './config.ts';
 import { about } from './inspection.ts';
 import type { Loaded } from './load.ts';
@@ -14,10 +14,14 @@ import type { ConfigError, Path } from './source.ts';
  * Whether this machine can do what the configuration says: the names of the upstream servers resolve, to something else
  * than this gateway, the certificates are accepted, and the listeners can be bound. Binds and closes again, so nothing is listening afterwards.
  * @param more.ports false where the listeners are already ours: a configuration read again keeps them.
+ * @param more.startEngine of the splice lane; that of the process if left out.
  */
 export async function preflight(
   { config, locate }: Pick<Loaded, 'config' | 'locate'>,
-  { ports = true }: { readonly ports?: boolean } = {},
+  {
+    ports = true,
+    startEngine = sharedEngine,
+  }: { readonly ports?: boolean; readonly startEngine?: StartEngine } = {},
 ): Promise<readonly ConfigError[]> {
   const errors: ConfigError[] = [];
   const report = (path: Path, message: string) =>
@@ -54,7 +58,7 @@ export async function preflight(
   if (config.upload.lane === 'splice') {
     const problem = config.listen.some(({ tls }) => tls !== null)
       ? 'a listener has TLS, whose bytes the kernel does not see: auto splices the others'
-      : await sharedEngine().then(
+      : await startEngine().then(
           () => null,
           (error: unknown) => `it cannot be had: ${error instanceof Error ? error.message : String(error)}`,
         );

@@ -20,6 +20,11 @@ export class EndGate {
     this.word = word;
   }
 
+  /** The end was sent, or may have been. */
+  get isClaimed(): boolean {
+    return (Atomics.load(this.word, 0) & claimed) !== 0;
+  }
+
   /** True: the end may be sent, now and for good. False while it is held; `onFree` tells when to claim again. */
   claim(): boolean {
     for (;;) {

@@ -1,7 +1,7 @@
 import type { Config } from '../config/config.ts';
 import type { Moved } from '../http/passthrough.ts';
 import { type DownloadOptions, spliceDownload } from './download.ts';
-import { sharedEngine } from './kernel/shared-engine.ts';
+import { type StartEngine, sharedEngine } from './kernel/shared-engine.ts';
 import type { SpliceEngine } from './kernel/splice-engine.ts';
 import type { Lane } from './lane.ts';
 import { SpliceLane } from './splice.ts';
@@ -24,9 +24,13 @@ export class LaneChoice {
   #engine: SpliceEngine | null = null;
   #asked = false;
   #mostHeldBytes = 0;
+  readonly #startEngine: StartEngine;
+  #letGo = (): void => {};
 
-  constructor(events: LaneEvents) {
+  /** @param startEngine called once at most, when a configuration needs it. */
+  constructor(events: LaneEvents, startEngine: StartEngine = sharedEngine) {
     this.#events = events;
+    this.#startEngine = startEngine;
   }
 
   /** Makes ready what `option` needs. With `splice` it rejects where that cannot be had. Asked again: nothing happens. */
@@ -34,7 +38,7 @@ export class LaneChoice {
     if (option === 'stream' || this.#asked) return;
     this.#asked = true;
     try {
-      this.#engine = await sharedEngine();
+      this.#engine = await this.#startEngine();
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       if (option === 'splice')
@@ -42,7 +46,12 @@ export class LaneChoice {
       return this.#events.unavailable(reason);
     }
     this.#engine.mostHeldBytes = this.#mostHeldBytes;
-    this.#engine.onDeath((reason) => this.#events.died(reason));
+    this.#letGo = this.#engine.onDeath((reason) => this.#events.died(reason));
+  }
+
+  /** The engine outlives who used it: it hears no more of them. */
+  stop(): void {
+    this.#letGo();
   }
 
   /** Streams until `start` is done. */

@@ -31,7 +31,7 @@ export interface Passage {
   readonly chunkBytes: number;
   /** A body of known length with less than this to come is not worth handing over to the kernel. */
   readonly spliceFromBytes: number;
-  /** How long a frame may wait to be filled; a tenth of it where the client has fallen silent. */
+  /** How long a frame may wait to be filled; within a tenth of it where the client has fallen silent. */
   readonly flushAfterMs: number;
   /** How long the upstream may take for `chunkBytes`; time in which nothing waits for it does not count. 0 = for ever. */
   readonly chunkTimeoutMs: number;

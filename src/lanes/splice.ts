@@ -256,8 +256,9 @@ class Handover {
   }
 
   #conclude(end: TransferEnd | null): Carried {
-    const { progress } = this.#passage;
-    progress.endSent = end?.how === 'sent';
+    const { progress, end: gate } = this.#passage;
+    // of what a thread that died had claimed nobody knows whether it was sent
+    progress.endSent = end === null ? gate.isClaimed : end.how === 'sent';
     if (this.#cause === 'interrupted') return 'interrupted';
     if (this.#cause !== null) throw this.#cause.error;
     switch (end?.how) {

@@ -11,14 +11,11 @@ import {
 import { blockBytes } from '../core/byte-queue.ts';
 import { type Cutter, FrameCutter, LengthCutter, type Write } from '../core/cutter.ts';
 import { RateWatch } from '../core/least-rate.ts';
+import { silenceMs } from '../core/silence.ts';
 import { timeFor } from '../core/time-limit.ts';
 import { Waits } from '../core/waits.ts';
 import { Deadline } from './deadline.ts';
 import { type Carried, inFrames, type Lane, type Passage } from './lane.ts';
-
-/** A client that sends nothing for this share of `flushAfterMs` has fallen silent; looked for no more often than `leastSilenceMs`. */
-const silentShare = 0.05;
-const leastSilenceMs = 20;
 
 /** Moves bytes in JavaScript, through the streams of Node. Works everywhere. */
 export class StreamLane implements Lane {
@@ -266,8 +263,8 @@ class Carriage {
     const { flushAfterMs, progress } = this.#passage;
     // whoever is held back is not silent
     this.#seenBytes = this.#paused ? null : progress.receivedBytes;
-    const silenceMs = Math.max(leastSilenceMs, flushAfterMs * silentShare);
-    this.#flushTimer = setTimeout(this.#onFlushTimer, Math.ceil(Math.min(leftMs, silenceMs)));
+    const waitMs = Math.ceil(Math.min(leftMs, silenceMs(flushAfterMs)));
+    this.#flushTimer = setTimeout(this.#onFlushTimer, waitMs);
   }
 
   #pump(): void {

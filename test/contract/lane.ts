@@ -277,6 +277,16 @@ export function describeLane(lane: LaneUnderTest): void {
         await wholeUpstream(5);
       });
 
+      it('that a client does not fill who has fallen silent: they go long before', async () => {
+        // longer than anybody waits here
+        await begin({ framing: 'chunked', bytes: 0, passage: { ...quick, flushAfterMs: 10_000 } });
+        await rig.send('left');
+        await received(4);
+        await rig.finish();
+        await wholeUpstream(4);
+        assert.deepEqual(rig.sink.frames, [4]);
+      });
+
       for (const framing of ['length', 'declared'] as const) {
         it(`none where the length is known: what there is goes on at once (${framing})`, async () => {
           await begin({ framing, bytes: 100, passage: { flushAfterMs: longMs } });
@@ -622,7 +632,7 @@ export function describeLane(lane: LaneUnderTest): void {
     describe('holds little of a body', () => {
       for (const framing of framings) {
         it(`while the upstream does not read: a chunk and a quarter at most (${framing})`, async () => {
-          const passage = { frameBytes: 4 * MiB, chunkBytes: 4 * MiB };
+          const passage = { frameBytes: 4 * MiB, chunkBytes: 4 * MiB, flushAfterMs: longMs };
           await begin({ framing, bytes: floodBytes, reads: false, hashes: false, passage });
           const held: number[] = [];
           const watch = setInterval(() => {

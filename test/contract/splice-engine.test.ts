@@ -1,38 +1,20 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readlinkSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { EndGate } from '../../src/core/end-gate.ts';
 import { GatewayError } from '../../src/core/errors.ts';
 import { KiB, MiB } from '../../src/core/units.ts';
 import type { SpliceEngine } from '../../src/lanes/kernel/splice-engine.ts';
 import { SpliceLane } from '../../src/lanes/splice.ts';
 import { StreamLane } from '../../src/lanes/stream.ts';
+import { descriptors } from '../support/descriptors.ts';
 import { eventually } from '../support/eventually.ts';
 import { framings, LaneRig } from '../support/lane-rig.ts';
-
-/** Descriptors of this process, by kind: `socket`, `pipe`, `anon_inode` (proc(5)). */
-function descriptors(): Readonly<Record<string, number>> {
-  const kinds: Record<string, number> = {};
-  for (const fd of readdirSync('/proc/self/fd')) {
-    try {
-      const kind = readlinkSync(`/proc/self/fd/${fd}`).replace(/:.*/, '');
-      if (['socket', 'pipe', 'anon_inode'].includes(kind)) kinds[kind] = (kinds[kind] ?? 0) + 1;
-    } catch {
-      // the one that lists them is closed by now
-    }
-  }
-  return kinds;
-}
-
-/** The same numbers for the same seed (Lehmer). */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state * 48_271) % 2_147_483_647;
-    return state % below;
-  };
-}
+import { randomOf } from '../support/random.ts';
 
 const endings = Number(process.env.SLUICE_LEAK_ENDINGS ?? 300);
 const seed = Number(process.env.SLUICE_LEAK_SEED ?? 1 + Math.floor(Math.random() * 1e9));
+/** Each with eight bodies under way. */
+const deaths = Math.ceil(endings / 100);
 /** Idle pipes that the pool keeps, of two descriptors each. */
 const keptDescriptors = 64;
 
@@ -148,6 +130,105 @@ describe('the engine of the splice lane', () => {
       await later.finish();
       assert.equal(await carried, 'sent');
       await later.stop();
+    });
+  }
+
+  it(`leaks nothing in ${deaths} deaths of its thread (seed ${seed})`, async function () {
+    this.timeout(20_000 + deaths * 5_000);
+    const random = randomOf(seed);
+    const { SpliceEngine } = await import('../../src/lanes/kernel/splice-engine.ts');
+    await engine.kill();
+    for (let death = 0; death < deaths; death += 1) {
+      engine = await SpliceEngine.start();
+      const rigs: LaneRig[] = [];
+      const ends: Promise<unknown>[] = [];
+      for (let each = 0; each < 8; each += 1) {
+        const framing = framings[random(3)] ?? 'length';
+        const passage = { flushAfterMs: random(3) };
+        const options = { framing, bytes: MiB, passage, moved: null, hashes: false, reads: random(2) === 0 };
+        const rig = await LaneRig.begin(lane, options);
+        rigs.push(rig);
+        ends.push(rig.carry());
+        void rig.send(Buffer.alloc(random(MiB)));
+        for (let turn = random(5); turn > 0; turn -= 1) await new Promise((resolve) => setImmediate(resolve));
+      }
+      await engine.kill();
+      await Promise.all(ends);
+      for (const rig of rigs) await rig.stop();
+    }
+    await eventually(() => {
+      const now = descriptors();
+      for (const kind of ['socket', 'pipe', 'anon_inode'])
+        assert.ok((now[kind] ?? 0) <= (bare[kind] ?? 0), `${kind}: ${JSON.stringify([bare, now])}`);
+    });
+  });
+
+  // by length what is still to come tells that a FIN came too early; where it does not only a reset tells
+  for (const [framing, how] of [
+    ['length', 'FIN'],
+    ['length', 'RST'],
+    ['chunked', 'RST'],
+    ['declared', 'RST'],
+  ] as const) {
+    it(`sees a client leave by ${how} while the upstream reads nothing (${framing})`, async () => {
+      const options = { framing, bytes: 48 * MiB, reads: false, hashes: false } as const;
+      const rig = await LaneRig.begin(lane, options);
+      const carried = rig.carry();
+      let before = -1;
+      await eventually(async () => {
+        for (let sent = 0; sent < 16; sent += 1) void rig.send(Buffer.alloc(64 * KiB));
+        const { receivedBytes, sentBytes } = rig.progress;
+        const isStuck = receivedBytes === before && receivedBytes > sentBytes;
+        before = receivedBytes;
+        return isStuck;
+      });
+      if (how === 'FIN') rig.client.end();
+      else rig.client.reset();
+      const ended = await carried;
+      assert.ok(ended instanceof GatewayError, 'it ended');
+      assert.equal(ended.code, 'client-gone');
+      // the thread has read the reset: nobody else hears of it
+      if (how === 'RST') assert.equal(rig.request.socket.destroyed, true);
+      await rig.stop();
+    });
+  }
+
+  it('gives a client its whole time when it is read from again, though nothing of it was on its way', async () => {
+    const passage = { clientSocketTimeoutMs: 900 };
+    const bytes = 48 * MiB;
+    const rig = await LaneRig.begin(lane, { framing: 'length', bytes, passage, reads: false, hashes: false });
+    const carried = rig.carry();
+    const piece = Buffer.alloc(64 * KiB);
+    let sentBytes = 0;
+    // all that was sent is here, and the API takes no more of it
+    while (rig.progress.sentBytes === sentBytes) {
+      await rig.send(piece);
+      sentBytes += piece.length;
+      await eventually(() => assert.equal(rig.progress.receivedBytes, sentBytes));
+      await sleep(2);
+    }
+    await sleep(1_200);
+    rig.sink.read();
+    await eventually(() => assert.equal(rig.sink.bodyBytes, sentBytes));
+    await sleep(500);
+    for (; sentBytes < bytes; sentBytes += piece.length) void rig.send(piece);
+    assert.equal(await carried, 'sent');
+    await rig.stop();
+  });
+
+  for (const claimed of [true, false]) {
+    it(`its death leaves it ${claimed ? 'unknown' : 'certain'} whether a body is whole whose end was ${claimed ? '' : 'not '}claimed`, async () => {
+      const end = new EndGate();
+      const rig = await LaneRig.begin(lane, { framing: 'length', bytes: 10, passage: { end } });
+      const carried = rig.carry();
+      await rig.send('012345678');
+      await eventually(() => assert.equal(rig.progress.sentBytes, 9));
+      // as the thread does right before it sends the last byte
+      if (claimed) end.claim();
+      await engine.kill();
+      assert.ok((await carried) instanceof GatewayError, 'it ended');
+      assert.equal(rig.progress.endSent, claimed);
+      await rig.stop();
     });
   }
 });

@@ -24,6 +24,8 @@ export interface RigOptions {
   /** The lane that moves it; that of the rig if left out; null where it may end before anybody moves it. */
   readonly moved?: LaneName | null;
   readonly hashes?: boolean;
+  /** The body is this over and over. */
+  readonly repeats?: Buffer;
   /** False: the upstream does not read before it is told to. */
   readonly reads?: boolean;
 }

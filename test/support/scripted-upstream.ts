@@ -89,6 +89,7 @@ export class UpstreamConnection {
   readonly #socket: Socket;
   readonly #pieces: Buffer[] = [];
   #bytes = 0;
+  #keeps = true;
   #tail = '';
   #wake: (() => void)[] = [];
 
@@ -107,7 +108,14 @@ export class UpstreamConnection {
 
   /** Raw bytes after the head, framing included. */
   get body(): Buffer {
+    if (!this.#keeps) throw new Error('the body was not kept');
     return Buffer.concat(this.#pieces);
+  }
+
+  /** Counts the bytes and keeps none, however long the body is. */
+  keepNothing(): void {
+    this.#keeps = false;
+    this.#pieces.length = 0;
   }
 
   get bodyBytes(): number {
@@ -172,7 +180,7 @@ export class UpstreamConnection {
   }
 
   #take(bytes: Buffer): void {
-    this.#pieces.push(bytes);
+    if (this.#keeps) this.#pieces.push(bytes);
     this.#bytes += bytes.length;
     this.#tail = (this.#tail + bytes.subarray(-7).toString('latin1')).slice(-7);
     this.#woken();

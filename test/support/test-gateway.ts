@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { defaultConfig } from '../../src/config/load.ts';
 import type { WrittenOptions } from '../../src/config/options.ts';
 import { Gateway } from '../../src/gateway.ts';
+import type { StartEngine } from '../../src/lanes/kernel/shared-engine.ts';
 import { LogLines } from './log-lines.ts';
 import { RawClient } from './raw-client.ts';
 import { lane } from './tested-lane.ts';
@@ -51,6 +52,7 @@ export class TestGateway {
     upstreamPort: number,
     changes: WrittenOptions = {},
     log: LogLines = new LogLines(),
+    startEngine?: StartEngine,
   ): Promise<TestGateway> {
     const config = defaultConfig({
       ...changes,
@@ -63,7 +65,7 @@ export class TestGateway {
         health: { interval: 0 },
       },
     });
-    const gateway = new Gateway(config, log.log, 'test');
+    const gateway = new Gateway(config, log.log, 'test', startEngine);
     await gateway.start();
     return new TestGateway(gateway, log);
   }

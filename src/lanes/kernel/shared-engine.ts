@@ -1,5 +1,8 @@
 import type { SpliceEngine } from './splice-engine.ts';
 
+/** Rejects with a reason for operators where there can be none. */
+export type StartEngine = () => Promise<SpliceEngine>;
+
 let started: Promise<SpliceEngine> | null = null;
 
 /**

@@ -65,7 +65,7 @@ export class SpliceEngine {
   readonly #most: number;
   #next = 0;
   #alive = true;
-  #onDeath: ((reason: string) => void)[] = [];
+  readonly #onDeath = new Set<(reason: string) => void>();
 
   /**
    * Resolves when the thread runs.
@@ -103,7 +103,7 @@ export class SpliceEngine {
     this.#ready = new Promise((resolve, reject) => {
       this.#worker.once('error', (error) => this.#died(error.message));
       this.#worker.once('exit', () => this.#died('its thread ended'));
-      this.#onDeath.push((reason) => reject(new Error(reason)));
+      this.#onDeath.add((reason) => reject(new Error(reason)));
       this.#port.on('message', (report: Report) => {
         if (report.kind === 'ready') resolve();
         else this.#take(report);
@@ -144,9 +144,10 @@ export class SpliceEngine {
     return this.#running.size;
   }
 
-  /** Told once, with the reason, when the thread is dead. */
-  onDeath(listener: (reason: string) => void): void {
-    if (this.#alive) this.#onDeath.push(listener);
+  /** Told once, with the reason, when the thread is dead. The result is for who no longer wants to know. */
+  onDeath(listener: (reason: string) => void): () => void {
+    if (this.#alive) this.#onDeath.add(listener);
+    return () => this.#onDeath.delete(listener);
   }
 
   /** Null where there is no room: of slots, or of descriptors; nothing has happened then. */
@@ -248,7 +249,8 @@ export class SpliceEngine {
     this.#running.clear();
     this.#libc.close(this.#wake);
     this.#port.close();
-    for (const listener of this.#onDeath.splice(0)) listener(reason);
+    for (const listener of this.#onDeath) listener(reason);
+    this.#onDeath.clear();
   }
 }
 

@@ -1,4 +1,5 @@
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import { blockBytes } from '../../core/byte-queue.ts';
 import {
   EINTR,
   EPOLLERR,
@@ -92,13 +93,18 @@ export class SpliceLoop implements TransferHost {
     return mostHeldBytes > 0 && heldBytes >= mostHeldBytes;
   }
 
+  get roomBytes(): number {
+    const { heldBytes, mostHeldBytes } = this.#memory;
+    return mostHeldBytes > 0 ? Math.max(blockBytes, mostHeldBytes - heldBytes) : Infinity;
+  }
+
   countHeld(bytes: number): void {
     this.#memory.heldBytes += bytes;
   }
 
   flushAt(transfer: Transfer, dueMs: number): void {
     let at = this.#flushes.length;
-    // all wait equally long, but for those of an earlier configuration
+    // most wait equally long
     while (at > 0 && (this.#flushes[at - 1]?.dueMs ?? 0) > dueMs) at -= 1;
     this.#flushes.splice(at, 0, { transfer, dueMs });
   }

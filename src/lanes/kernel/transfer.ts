@@ -3,6 +3,7 @@ import { type ChunkPosition, ChunkReader, readChunks } from '../../core/chunk-re
 import { EndGate } from '../../core/end-gate.ts';
 import { GatewayError } from '../../core/errors.ts';
 import { RateWatch } from '../../core/least-rate.ts';
+import { silenceMs } from '../../core/silence.ts';
 import { KiB } from '../../core/units.ts';
 import type { Awaited } from '../../core/waits.ts';
 import { EAGAIN, EINTR, type Libc } from './libc.ts';
@@ -39,6 +40,8 @@ export interface TransferHost {
   readonly nowMs: number;
   /** So many bytes may not be held any more: no frame is filled. */
   readonly crowded: boolean;
+  /** So many may be brought in at once: up to the bound, and a block where it is met. */
+  readonly roomBytes: number;
   /** Calls `flush` then, unless that frame is on its way already. */
   flushAt(transfer: Transfer, dueMs: number): void;
   /** Calls `look` when a pipe may be had again. */
@@ -107,6 +110,10 @@ export class Transfer {
   /** The frame may wait no longer. */
   #flush = false;
   #flushDueMs = Infinity;
+  /** Until then a client that goes on may fill the frame. */
+  #flushLatestMs = Infinity;
+  /** When it was last looked whether the client goes on; null where it was held back. */
+  #seenBytes: number | null = null;
 
   /** What has been gathered is on its way out: first this, then the pipes, then the tail. */
   #sending = false;
@@ -178,9 +185,14 @@ export class Transfer {
     if (this.record.awaited === 'gateway') this.#await('client');
   }
 
-  /** The time of a frame that is being filled is over, if it is still the one that was meant. */
+  /** It is time to look at the frame that is being filled, if it is still the one that was meant. True: it waits no longer. */
   flush(dueMs: number): boolean {
     if (this.#flushDueMs !== dueMs) return false;
+    const isSilent = !this.#sourceReady && this.#receivedBytes === this.#seenBytes;
+    if (!isSilent && this.#host.nowMs < this.#flushLatestMs) {
+      this.#armFlush();
+      return false;
+    }
     this.#flush = true;
     return true;
   }
@@ -244,7 +256,14 @@ export class Transfer {
   #beginFilling(): void {
     this.#flush = false;
     if (this.#body.framing !== 'chunked' || !this.#frames) return;
-    this.#flushDueMs = this.#host.nowMs + this.#body.flushAfterMs;
+    this.#flushLatestMs = this.#host.nowMs + this.#body.flushAfterMs;
+    this.#armFlush();
+  }
+
+  #armFlush(): void {
+    if (this.#body.framing !== 'chunked') return;
+    this.#seenBytes = this.record.awaited === 'client' ? this.#receivedBytes : null;
+    this.#flushDueMs = Math.min(this.#flushLatestMs, this.#host.nowMs + silenceMs(this.#body.flushAfterMs));
     this.#host.flushAt(this, this.#flushDueMs);
   }
 
@@ -327,7 +346,8 @@ export class Transfer {
     }
     const pipe = this.#pipeWithRoom();
     if (pipe === null) return this.#noPipe();
-    const moved = libc.splice(this.source, pipe.write, Math.min(bytes, pipe.roomBytes), false);
+    bytes = Math.min(bytes, pipe.roomBytes, this.#host.roomBytes);
+    const moved = libc.splice(this.source, pipe.write, bytes, false);
     if (moved === EINTR) return this.#moveFromSource(mostBytes);
     if (moved === EAGAIN) {
       // from a full pipe as well as from an empty socket
