@@ -6,6 +6,8 @@ export interface RatioPromise {
   readonly workload: string;
   readonly figure: string;
   readonly peer: string;
+  /** Another whose ratio is shown too, and decides nothing. */
+  readonly beside?: string;
   /** Of Sluice's median to the peer's. */
   readonly bound: { readonly atMost: number } | { readonly atLeast: number };
 }
@@ -23,6 +25,8 @@ export interface Measured {
 export interface Verdict extends RatioPromise {
   /** Null where one of the two was not measured. */
   readonly ratio: number | null;
+  /** To the one beside; null where there is none, or one of the two was not measured. */
+  readonly besideRatio: number | null;
   /** Medians of fewer than five rounds decide nothing. */
   readonly outcome: 'met' | 'missed' | 'not measured' | 'too few rounds';
 }
@@ -75,9 +79,14 @@ export const promises: readonly RatioPromise[] = [
     workload: 'small-requests',
     figure: 'cpu',
     peer: 'http-proxy',
+    beside: 'http-proxy as installed',
     bound: { atMost: 0.5 },
   },
 ];
+
+/** Of the medians; null where one of the two was not measured. */
+const ratioOf = (own: readonly number[], theirs: readonly number[]): number | null =>
+  own.length === 0 || theirs.length === 0 ? null : spreadOf(own).median / spreadOf(theirs).median;
 
 /** What the comparisons of one run say of each promise. */
 export function judge(all: readonly RatioPromise[], run: readonly Measured[]): Verdict[] {
@@ -88,12 +97,13 @@ export function judge(all: readonly RatioPromise[], run: readonly Measured[]): V
       return row === undefined || row.failure !== null ? [] : (row.figures[promise.figure] ?? []);
     };
     const [own, theirs] = [figuresOf(ours), figuresOf(promise.peer)];
-    if (own.length === 0 || theirs.length === 0) return { ...promise, ratio: null, outcome: 'not measured' };
-    const ratio = spreadOf(own).median / spreadOf(theirs).median;
+    const besideRatio = promise.beside === undefined ? null : ratioOf(own, figuresOf(promise.beside));
+    const ratio = ratioOf(own, theirs);
+    if (ratio === null) return { ...promise, ratio, besideRatio, outcome: 'not measured' };
     if (Math.min(own.length, theirs.length) < leastRounds)
-      return { ...promise, ratio, outcome: 'too few rounds' };
+      return { ...promise, ratio, besideRatio, outcome: 'too few rounds' };
     const { bound } = promise;
     const met = 'atMost' in bound ? ratio <= bound.atMost : ratio >= bound.atLeast;
-    return { ...promise, ratio, outcome: met ? 'met' : 'missed' };
+    return { ...promise, ratio, besideRatio, outcome: met ? 'met' : 'missed' };
   });
 }

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { contenders as nodes } from '../bench/contenders/contenders.ts';
+import { contenders as nodes, ofSmallRequests } from '../bench/contenders/contenders.ts';
 import { type Comparison, compare } from '../bench/measure/comparison.ts';
 import type { Contender } from '../bench/measure/contender.ts';
 import { thisMachine } from '../bench/measure/machine.ts';
@@ -99,6 +99,7 @@ export async function runRatios({
       haproxy('auto', tell),
       haproxy('splices', tell),
       nodeContender('http-proxy'),
+      ...(workload.name === 'small-requests' ? ofSmallRequests : []),
     ];
     comparisons.push(await compare(workload, contenders, quick ? 1 : 5, say));
     for (const [contender, bytes] of moved) spliced.push({ workload: workload.name, contender, ...bytes });

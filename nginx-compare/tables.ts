@@ -54,12 +54,13 @@ export function verdictsMarkdown(verdicts: readonly Verdict[]): string {
   return [
     '## What was promised',
     '',
-    '| of Sluice | to | wanted | ratio of the medians | |',
-    '| --- | --- | --- | --- | --- |',
-    ...verdicts.map(({ text, peer, bound, ratio: found, outcome }) => {
+    '| of Sluice | to | wanted | ratio of the medians | | not judged |',
+    '| --- | --- | --- | --- | --- | --- |',
+    ...verdicts.map(({ text, peer, bound, ratio: found, outcome, beside = '', besideRatio }) => {
       const wanted = 'atMost' in bound ? `at most ${bound.atMost}` : `at least ${bound.atLeast}`;
       const shownRatio = found === null ? '' : found.toFixed(2);
-      return `| ${text} | ${peer} | ${wanted} | ${shownRatio} | ${outcome} |`;
+      const shownBeside = besideRatio === null ? '' : `${besideRatio.toFixed(2)} to ${beside}`;
+      return `| ${text} | ${peer} | ${wanted} | ${shownRatio} | ${outcome} | ${shownBeside} |`;
     }),
   ].join('\n');
 }

@@ -18,7 +18,7 @@ import type { Identified, Identity } from './identity/identity.ts';
 import type { ImageAccess } from './image-access.ts';
 import type { ImageLookup, Operator } from './image-lookup.ts';
 import type { Imports, MeteredImport } from './imports.ts';
-import { isJudged, type Judgement, judge } from './judgement.ts';
+import { isJudged, type Judgement, judge, readsBody } from './judgement.ts';
 import type { LaneChoice } from './lanes/lane-choice.ts';
 import { type Log, logAccess } from './log.ts';
 import type { Overload, Place, Weight } from './overload.ts';
@@ -102,9 +102,13 @@ async function live(services: Services, client: Client, trace: RequestTrace): Pr
     // before anything that costs: whoever is refused here has asked nobody anything
     place = services.overload.begin(weightOf(classified.operation));
     const { action } = classified.operation;
-    await services.rateLimits.byAddress(client, action, record.client);
-    const known = await identify(services, client, classified, record);
-    await services.rateLimits.byOwner(client, action, known.who);
+    const { rateLimits } = services;
+    if (rateLimits.any) await rateLimits.byAddress(client, action, record.client);
+    const nobody = !mustPay(services, classified) && !rateLimits.needOwner(client, action);
+    const known = nobody
+      ? { ...classified, who: null }
+      : await identify(services, client, classified, record);
+    if (known.who !== null && rateLimits.any) await rateLimits.byOwner(client, action, known.who);
     if (isUpload(known.operation)) await upload(services, client, known, record);
     else await pass(services, client, known, record, place);
   } catch (thrown) {
@@ -167,22 +171,24 @@ function classifyRequest(
   return { operation, framing, headers: trace.propagated(kept), trace };
 }
 
+/** Who reads or deletes is for the API to judge; only who uploads has to pay here. */
+function mustPay({ payers }: Services, { operation }: Classified): boolean {
+  return isUpload(operation) || (operation.action === 'import' && payers.matter);
+}
+
 async function identify(
-  { identity, payers, rateLimits }: Services,
+  services: Services,
   client: Client,
   classified: Classified,
   record: AccessRecord,
 ): Promise<Known> {
-  const { operation } = classified;
-  const mustPay = isUpload(operation) || (operation.action === 'import' && payers.matter);
-  // who reads or deletes is for the API to judge; only who uploads has to pay here, or is counted
-  if (!mustPay && !rateLimits.needOwner(client, operation.action)) return { ...classified, who: null };
   try {
-    const who = await whoIs(identity, client, operation, record);
+    const who = await whoIs(services.identity, client, classified.operation, record);
     return { ...classified, who };
   } catch (error) {
     // who is nobody has to be refused by the API, or may do this: versions are looked up without identity
-    if (mustPay || !(error instanceof GatewayError) || !namesNobody.has(error.code)) throw error;
+    if (mustPay(services, classified) || !(error instanceof GatewayError) || !namesNobody.has(error.code))
+      throw error;
     return { ...classified, who: null };
   }
 }
@@ -405,7 +411,9 @@ async function pass(
   place: Place,
 ): Promise<void> {
   const { operation } = known;
-  const judged = await judge(services.config, client, operation, known.framing, place.hold);
+  const judged = readsBody(operation)
+    ? await judge(services.config, client, operation, known.framing, place.hold)
+    : null;
   if (judged?.givesAway && services.payers.matter && services.payers.knowsProjects) {
     services.payers.refuseGift(known.who ?? (await whoIs(services.identity, client, operation, record)));
   }
@@ -434,7 +442,7 @@ async function passJudged(
   const { operation, framing, headers, trace } = known;
   const streamed = judged === null ? openBody(client, framing, services.config.maxBodyBytes) : null;
   const method = client.request.method ?? '';
-  const metered = await meterImport(services, client, known, judged, record);
+  const metered = judged === null ? null : await meterImport(services, client, known, judged, record);
   if (metered === 'answered') return;
   const deleted = operation.action === 'delete' ? operation.image : null;
   const endHold = deleted === null ? null : services.registry.holdEnds(deleted);
@@ -464,16 +472,19 @@ async function passJudged(
         return { answer, end: () => use.end() };
       },
       {
-        beforeAnswer: async (status, answered) => {
+        beforeAnswer: (status, answered) => {
           // a proxy before the API answers so when it has waited long enough
           if (status === 502 || status === 504) onLost();
           if (!client.socket.destroyed) record.status = status;
           call?.answered(status);
           const success = status >= 200 && status < 300;
           begun = success || status >= 500;
-          if (deleted !== null && success) await cancelUploadsOf(services.registry, deleted);
-          endHold?.release();
-          identifyAnswer(client, answered, record);
+          const told = (): void => {
+            endHold?.release();
+            identifyAnswer(client, answered, record);
+          };
+          if (deleted === null || !success) return told();
+          return cancelUploadsOf(services.registry, deleted).then(told);
         },
         moveBody: (_, { body, socket }, bytes) =>
           services.lanes.download(services.config, { client, body, source: socket, bytes }),
@@ -517,12 +528,11 @@ async function meterImport(
   services: Services,
   client: Client,
   { operation, headers, who }: Known,
-  judged: Judgement | null,
+  { imported }: Judgement,
   record: AccessRecord,
 ): Promise<MeteredImport | 'answered' | null> {
   const { config, payers, imports } = services;
   const { image } = operation;
-  const imported = judged?.imported ?? null;
   if (imported === null || image === null || who === null || !payers.matter) return null;
   const caller = await callerFor(services, who, headers);
   const paying = await payers.payer(image, who, caller);

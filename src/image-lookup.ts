@@ -4,6 +4,8 @@ import type { StatusLookup } from './core/profile.ts';
 import { type Fetched, parsedJson } from './http/ask.ts';
 import type { Caller } from './usage/usage.ts';
 
+const imageDocument = z.record(z.string(), z.unknown());
+
 /** `running`: data may still come in. `undecided`: the API cannot be asked, or says what nobody understands. */
 export type ImageState = 'stored' | 'not-stored' | 'gone' | 'running' | 'undecided';
 
@@ -73,7 +75,7 @@ export class ImageLookup {
       caller,
     );
     if (answer.status !== 200) return { answer };
-    const read = z.record(z.string(), z.unknown()).safeParse(parsedJson(answer));
+    const read = imageDocument.safeParse(parsedJson(answer));
     if (!read.success) throw new GatewayError('upstream-invalid', 'The API answered with no image.');
     const record = read.data;
     const owner = lookup.owner === null ? null : record[lookup.owner];

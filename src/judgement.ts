@@ -19,6 +19,11 @@ export function isJudged({ action }: Operation): boolean {
   return action === 'import' || action === 'update' || action === 'locations' || action === 'task';
 }
 
+/** Whether `judge` may find something to read. */
+export function readsBody(operation: Operation): boolean {
+  return isJudged(operation) || operation.action === 'delete';
+}
+
 /** A request that was let through, and whose body was read whole before. */
 export interface Judgement {
   /** What was judged, written anew: it goes upstream in place of what the client sent. Of a delete: what the client sent. */

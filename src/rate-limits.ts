@@ -51,6 +51,11 @@ export class RateLimits {
     }));
   }
 
+  /** False where nothing is counted. */
+  get any(): boolean {
+    return this.#counters.length > 0;
+  }
+
   /** True if this request cannot be counted without knowing whose it is. */
   needOwner(client: Client, action: Action): boolean {
     return (

@@ -32,17 +32,28 @@ export interface TracedRequest {
 
 const tracerName = 'sluice';
 
+const noProvider = new ProxyTracerProvider().getDelegate();
+
+/** Without an SDK, and without a propagator, every call here would do nothing, at a cost: then there are no spans. */
+function isTraced(): boolean {
+  const provider = trace.getTracerProvider();
+  const none = provider instanceof ProxyTracerProvider && provider.getDelegate() === noProvider;
+  return !none || propagation.fields().length > 0;
+}
+
 /** The span of one request of a client. */
 export class RequestTrace {
   /** What the client sent, where it is well-formed. */
   readonly incoming: TraceContext | null;
   /** Of the span; without an SDK that of the client; null where there is neither. */
   readonly traceId: string | null;
-  readonly #span: Span;
-  readonly #context: Context;
+  readonly #span: Span | null = null;
+  readonly #context: Context | null = null;
 
   constructor({ headers, method, httpVersion, scheme }: TracedRequest) {
     this.incoming = traceContext(headers);
+    this.traceId = this.incoming?.traceId ?? null;
+    if (!isTraced()) return;
     const parent = parentOf({ headers, incoming: this.incoming });
     this.#span = trace.getTracer(tracerName).startSpan(
       method,
@@ -58,17 +69,17 @@ export class RequestTrace {
     );
     this.#context = trace.setSpan(parent, this.#span);
     const spanContext = this.#span.spanContext();
-    this.traceId = isSpanContextValid(spanContext) ? spanContext.traceId : (this.incoming?.traceId ?? null);
+    if (isSpanContextValid(spanContext)) this.traceId = spanContext.traceId;
   }
 
   /** Runs with the span as the active one. */
   within<T>(run: () => T): T {
-    return context.with(this.#context, run);
+    return this.#context === null ? run() : context.with(this.#context, run);
   }
 
   /** The headers with this span as the parent of what they ask for; as they are without an SDK. */
   propagated(headers: RawHeaders): RawHeaders {
-    return propagatedFrom(this.#context, headers);
+    return this.#context === null ? headers : propagatedFrom(this.#context, headers);
   }
 
   /** Begins the span of the call upstream that this request is about. */
@@ -78,6 +89,7 @@ export class RequestTrace {
 
   /** Ends the span with what the log says of the request, and no more. */
   end(record: AccessRecord): void {
+    if (this.#span === null) return;
     if (this.#span.isRecording()) {
       this.#span.updateName(`${record.action} ${record.route}`);
       this.#span.setAttributes(attributesOf(record));
@@ -98,11 +110,14 @@ interface CallOptions {
 export class UpstreamCall {
   /** What goes upstream: the request's headers with this span as the parent; as they were without an SDK. */
   readonly headers: RawHeaders;
-  readonly #span: Span;
+  readonly #span: Span | null = null;
   readonly #operation: Operation;
 
-  constructor(parent: Context, { method, operation, headers }: CallOptions) {
+  /** @param parent null where there are no spans. */
+  constructor(parent: Context | null, { method, operation, headers }: CallOptions) {
     this.#operation = operation;
+    this.headers = headers;
+    if (parent === null) return;
     this.#span = trace
       .getTracer(tracerName)
       .startSpan(`${method} ${operation.route}`, { kind: SpanKind.CLIENT }, parent);
@@ -113,7 +128,7 @@ export class UpstreamCall {
 
   /** The server that is tried next; the last one is what the span says. */
   sentTo(origin: URL): void {
-    if (!this.#span.isRecording()) return;
+    if (!this.#span?.isRecording()) return;
     const path = pathOf(this.#operation);
     this.#span.setAttributes({
       'server.address': origin.hostname.replace(/^\[|\]$/g, ''),
@@ -124,23 +139,23 @@ export class UpstreamCall {
 
   /** The head of the answer is here. */
   answered(status: number): void {
-    if (!this.#span.isRecording()) return;
+    if (!this.#span?.isRecording()) return;
     this.#span.setAttribute('http.response.status_code', status);
     if (status >= 400) this.#fail(String(status));
   }
 
   /** There was no answer, or not all of it. */
   failed(code: ErrorCode): void {
-    if (this.#span.isRecording()) this.#fail(code);
+    if (this.#span?.isRecording()) this.#fail(code);
   }
 
   end(): void {
-    this.#span.end();
+    this.#span?.end();
   }
 
   #fail(type: string): void {
-    this.#span.setAttribute('error.type', type);
-    this.#span.setStatus({ code: SpanStatusCode.ERROR });
+    this.#span?.setAttribute('error.type', type);
+    this.#span?.setStatus({ code: SpanStatusCode.ERROR });
   }
 }
 

@@ -4,6 +4,7 @@ import type { RawHeaders } from './core/headers.ts';
 import { eligible, leastLoaded } from './core/server-choice.ts';
 import type { EjectionRules } from './core/server-health.ts';
 import { asGatewayError } from './forward.ts';
+import { AnswerDeadline } from './http/answer-deadline.ts';
 import { type Fetched, readWhole } from './http/ask.ts';
 import type { GiveUp } from './http/client-departure.ts';
 import {
@@ -131,14 +132,17 @@ export class Upstreams {
     timeoutMs: number,
     given?: AbortSignal,
   ): Promise<Fetched> {
-    const timeout = timeoutMs > 0 ? AbortSignal.timeout(timeoutMs) : undefined;
-    const signal = given && timeout ? AbortSignal.any([given, timeout]) : (given ?? timeout);
-    const request = { method, target, headers, body: null };
-    const { answer, use } = await this.send({ kind: 'other' }, request, signal);
+    const deadline = new AnswerDeadline(timeoutMs, given);
     try {
-      return await readWhole(answer);
+      const request = { method, target, headers, body: null };
+      const { answer, use } = await this.send({ kind: 'other' }, request, deadline);
+      try {
+        return await readWhole(answer);
+      } finally {
+        use.end();
+      }
     } finally {
-      use.end();
+      deadline.end();
     }
   }
 
@@ -189,6 +193,9 @@ export class Upstreams {
 
   /** @param left those that were not tried yet. @returns null where none of them will do. */
   #next(errand: Errand, load: Load, left: readonly Member[]): Member | null {
+    // of one server there is no choice; but what was staged may lie on another
+    const [only] = left;
+    if (only !== undefined && left.length === 1 && errand.kind !== 'import') return only;
     const seen = left.map((member) => ({
       member,
       healthy: member.server.healthy,

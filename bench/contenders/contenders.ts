@@ -45,6 +45,13 @@ const ownVersion = (): string =>
   packageSchema.parse(JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')))
     .version ?? '';
 
+/** Compared by small requests only, where a connection for each of them is what makes the difference. */
+export const ofSmallRequests: readonly Contender[] = [
+  nodeContender('http-proxy as installed', nodeProxy('http-proxy-as-installed'), () =>
+    installedVersion('http-proxy'),
+  ),
+];
+
 /** Everybody who is compared, in the order of the tables. */
 export const contenders: readonly Contender[] = [
   nodeContender('sluice splice', sluice('splice'), ownVersion),

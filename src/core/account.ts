@@ -30,6 +30,7 @@ export interface Account {
   readonly readingMark: number;
   readonly savingBytes: number;
   readonly uploads: number;
+  /** By when they ended, the newest last; of several that were stored between the same two readings, the last one's mark. */
   readonly unread: readonly { readonly bytes: number; readonly endMark: number }[];
 }
 
@@ -109,17 +110,25 @@ export function withReleased(account: Account, bytes: number): Account {
   return { ...account, savingBytes: account.savingBytes - bytes };
 }
 
-/** `storedBytes` of the reserved bytes are stored now, and wait for a reading to include them. */
+/**
+ * `storedBytes` of the reserved bytes are stored now, and wait for a reading to include them. What no reading can tell
+ * apart, because none began in between, is kept as one: else each upload would cost as much as there were since the last.
+ * @param lastReadingMark where the newest reading of all began, taken in or not; 0 = none has.
+ */
 export function withStored(
   account: Account,
   reservedBytes: number,
   storedBytes: number,
   endMark: number,
+  lastReadingMark: number,
 ): Account {
   const released = withReleased(account, reservedBytes);
-  return storedBytes === 0
-    ? released
-    : { ...released, unread: [...account.unread, { bytes: storedBytes, endMark }] };
+  if (storedBytes === 0) return released;
+  const last = account.unread.at(-1);
+  const alike = last !== undefined && last.endMark > lastReadingMark;
+  const before = alike ? account.unread.slice(0, -1) : account.unread;
+  const bytes = storedBytes + (alike ? last.bytes : 0);
+  return { ...released, unread: [...before, { bytes, endMark }] };
 }
 
 /** Something was stored at `endMark` that `unread` does not keep: only a reading that begins later tells of it. */

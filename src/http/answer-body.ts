@@ -7,6 +7,11 @@ const mostHeldBytes = 64 * KiB;
 /** The rest of an answer that nobody wants is read up to this, to keep its connection; beyond it the connection is given up. */
 const mostDiscardedBytes = 128 * KiB;
 
+const nothing = Buffer.alloc(0);
+
+/** What the reader's side asks of whoever brings the body. */
+export type BodyController = Pick<Dispatcher.DispatchController, 'pause' | 'resume' | 'abort'>;
+
 /** Who reads the body of an answer. Told of its end or of its failure once, and of nothing after that. */
 export interface BodyReader {
   /** False: no more until `resume` is called. */
@@ -16,11 +21,11 @@ export interface BodyReader {
 }
 
 /**
- * The body of an answer on its way from undici's parser to one reader. It is no stream of Node's: to build and end one of
+ * The body of an answer on its way from whoever parses it to one reader. It is no stream of Node's: to build and end one of
  * those, and to join it to the client's answer, cost a small request as much as all the rest of it.
  */
 export class AnswerBody implements AsyncIterable<Buffer> {
-  readonly #controller: Dispatcher.DispatchController;
+  readonly #controller: BodyController;
   #held: Buffer[] = [];
   #heldBytes = 0;
   #reader: BodyReader | null = null;
@@ -31,13 +36,20 @@ export class AnswerBody implements AsyncIterable<Buffer> {
   /** Nothing more comes, after what is held. */
   #over: 'ended' | { readonly error: unknown } | null = null;
 
-  constructor(controller: Dispatcher.DispatchController) {
+  constructor(controller: BodyController) {
     this.#controller = controller;
   }
 
   /** Something of it came along with the head: a piece, or its end. */
   get begun(): boolean {
     return this.#heldBytes > 0 || this.#over !== null;
+  }
+
+  /** All of it, where it is here and nobody reads it yet: then nothing is left to be read. Null where it is not. */
+  takeWhole(): Buffer | null {
+    if (this.#over !== 'ended' || this.#reader !== null || this.#held.length > 1) return null;
+    this.#heldBytes = 0;
+    return this.#held.shift() ?? nothing;
   }
 
   /** For the parser's side. */

@@ -2,6 +2,7 @@ import type { Dispatcher } from 'undici';
 import { GatewayError } from '../core/errors.ts';
 import type { RawHeaders } from '../core/headers.ts';
 import { MiB } from '../core/units.ts';
+import { AnswerBody } from './answer-body.ts';
 import { checkCoding, checkStatus, upstreamError } from './upstream-error.ts';
 
 /** A request of the gateway's own. */
@@ -68,6 +69,12 @@ export async function readWhole({
   const pieces: Buffer[] = [];
   let bytes = 0;
   try {
+    const here = body instanceof AnswerBody ? body.takeWhole() : null;
+    if (here !== null) {
+      checkStatus(status);
+      checkCoding(headers);
+      return { status, headers, body: here };
+    }
     for await (const piece of body) {
       bytes += piece.length;
       if (bytes > mostFetchedBytes)

@@ -6,6 +6,7 @@ import { AnswerBody } from './answer-body.ts';
 import { rawList } from './ask.ts';
 import type { ClientBody } from './client-body.ts';
 import type { GiveUp } from './client-departure.ts';
+import { PlainExchange } from './plain-exchange.ts';
 import { openSocket, type PooledSocket } from './pooled-socket.ts';
 import { checkCoding, checkStatus, upstreamError } from './upstream-error.ts';
 
@@ -33,6 +34,8 @@ export interface PassedAnswer {
   readonly headers: RawHeaders;
   /** To be read to its end, discarded or destroyed: only then is its connection free. */
   readonly body: AnswerBody;
+  /** False where whoever brings the body has to see all of it, so that nobody else may move it. */
+  readonly movable: boolean;
   /** What it comes from. */
   readonly socket: PooledSocket;
 }
@@ -112,12 +115,8 @@ export class ConnectionPool {
     return connection;
   }
 
-  async #sendOn(
-    connection: Connection,
-    request: PassedRequest,
-    signal: GiveUp | undefined,
-  ): Promise<Attempt> {
-    return await connection.send(request, signal, () => this.#takeBack(connection, request));
+  #sendOn(connection: Connection, request: PassedRequest, signal: GiveUp | undefined): Promise<Attempt> {
+    return connection.send(request, signal, () => this.#takeBack(connection, request));
   }
 
   #takeBack(connection: Connection, request: PassedRequest): void {
@@ -138,15 +137,37 @@ export const neverArrived: ReadonlySet<ErrorCode> = new Set([
 export const mayRepeat = ({ method, body }: Pick<PassedRequest, 'method' | 'body'>): boolean =>
   body === null && (method === 'GET' || method === 'HEAD' || method === 'OPTIONS');
 
-/** One connection, with undici's parser on it, for one request at a time. */
+/**
+ * One connection, for one request at a time: by `PlainExchange` as long as all requests and answers are plain, and by undici
+ * from the first one on that is not.
+ */
 class Connection {
   readonly #socket: PooledSocket;
-  readonly #client: Client;
+  readonly #options: ConnectionPoolOptions;
+  #client: Client | null = null;
+  #plain: PlainExchange | null = null;
+  /** Of plain exchanges. Wound up again, not made anew, for each of them. */
+  #responseTimer: NodeJS.Timeout | undefined;
+  #idleTimer: NodeJS.Timeout | undefined;
 
-  constructor(socket: PooledSocket, { origin, responseTimeoutMs, idleTimeoutMs }: ConnectionPoolOptions) {
+  constructor(socket: PooledSocket, options: ConnectionPoolOptions) {
     this.#socket = socket;
+    this.#options = options;
+    // what fails is told by the exchange under way; a socket without any listener would end the process
+    socket.on('error', () => {});
+    socket.once('close', () => {
+      clearTimeout(this.#responseTimer);
+      clearTimeout(this.#idleTimer);
+      this.#plain?.lost(socket.errored);
+    });
+  }
+
+  #parser(): Client {
+    if (this.#client !== null) return this.#client;
+    const { origin, responseTimeoutMs, idleTimeoutMs } = this.#options;
+    const socket = this.#socket;
     let given = false;
-    this.#client = new Client(origin.origin, {
+    const client = new Client(origin.origin, {
       pipelining: 1,
       // it connects anew by itself: here each connection has its own
       connect: (_, callback) => {
@@ -164,29 +185,34 @@ class Connection {
       keepAliveMaxTimeout: idleTimeoutMs,
       maxHeaderSize: 64 * KiB,
     });
+    clearTimeout(this.#responseTimer);
+    clearTimeout(this.#idleTimer);
+    socket.parsed();
+    this.#client = client;
+    return client;
   }
 
   /** True if the next request may be sent on it. */
   get free(): boolean {
+    if (this.#socket.destroyed || this.#plain !== null) return false;
+    if (this.#client === null) return true;
     const { connected, size } = this.#client.stats;
-    return connected && size === 0 && !this.#socket.destroyed;
+    return connected && size === 0;
   }
 
   /** By an orderly close where nothing is under way, else by a reset. */
   destroy(): void {
     if (this.free) this.#socket.destroy();
-    void this.#client.destroy();
+    if (this.#client !== null) void this.#client.destroy();
+    else if (!this.#socket.destroyed) this.#socket.destroy(new Error('the connection is given up'));
   }
 
   /** @param over told when nothing more of the request and its answer is to come: the connection may be free then. */
   send(request: PassedRequest, signal: GiveUp | undefined, over: () => void): Promise<Attempt> {
-    const { method, target, headers, body } = request;
-    const sent = [...headers];
-    const lengthBytes = Buffer.isBuffer(body) ? body.length : (body?.lengthBytes ?? null);
-    if (lengthBytes !== null) sent.push('Content-Length', String(lengthBytes));
+    const { body } = request;
     const readBytes = this.#socket.bytesRead;
     return new Promise((resolve) => {
-      const handler = new AnswerHandler(signal, {
+      const events: AnswerEvents = {
         answered: (answer) => resolve({ answer: { ...answer, socket: this.#socket } }),
         failed: (thrown) => {
           const error = upstreamError(thrown);
@@ -199,11 +225,63 @@ class Connection {
           // only after this turn undici knows that the connection is free
           queueMicrotask(over);
         },
-      });
-      this.#client.dispatch({ method, path: target, headers: sent, body }, handler);
+      };
+      if (this.#client === null && mayBePlain(request)) this.#exchange(request, signal, events);
+      else this.#dispatch(request, signal, events);
     });
   }
+
+  #dispatch(
+    { method, target, headers, body }: PassedRequest,
+    signal: GiveUp | undefined,
+    events: AnswerEvents,
+  ): void {
+    const sent = [...headers];
+    const lengthBytes = Buffer.isBuffer(body) ? body.length : (body?.lengthBytes ?? null);
+    if (lengthBytes !== null) sent.push('Content-Length', String(lengthBytes));
+    this.#parser().dispatch({ method, path: target, headers: sent, body }, new AnswerHandler(signal, events));
+  }
+
+  #exchange(request: PassedRequest, signal: GiveUp | undefined, events: AnswerEvents): void {
+    const exchange = new PlainExchange(this.#socket, signal, {
+      answered: (answer) => events.answered({ ...answer, movable: false }),
+      failed: events.failed,
+      moved: () => this.#waitForAnswer(),
+      over: (error) => {
+        this.#plain = null;
+        this.#waitForUse();
+        events.over(error);
+      },
+      notPlain: (begun) => {
+        this.#plain = null;
+        this.#socket.handOver(begun);
+        this.#dispatch(request, signal, events);
+      },
+    });
+    this.#plain = exchange;
+    this.#waitForAnswer();
+    exchange.begin(request);
+  }
+
+  #waitForAnswer(): void {
+    const { responseTimeoutMs } = this.#options;
+    if (this.#responseTimer !== undefined) this.#responseTimer.refresh();
+    else if (responseTimeoutMs > 0)
+      this.#responseTimer = setTimeout(() => this.#plain?.late(), responseTimeoutMs);
+  }
+
+  #waitForUse(): void {
+    if (this.#socket.destroyed) return;
+    if (this.#idleTimer !== undefined) this.#idleTimer.refresh();
+    else
+      this.#idleTimer = setTimeout(() => {
+        if (this.free) this.destroy();
+      }, this.#options.idleTimeoutMs);
+  }
 }
+
+/** Undici closes the connection after a HEAD, since some servers send a body all the same. */
+const mayBePlain = (request: PassedRequest): boolean => mayRepeat(request) && request.method !== 'HEAD';
 
 interface AnswerEvents {
   answered(answer: Omit<PassedAnswer, 'socket'>): void;
@@ -238,7 +316,7 @@ class AnswerHandler implements Dispatcher.DispatchHandler {
     const headers = rawList(controller.rawHeaders);
     checkCoding(headers);
     this.#body = new AnswerBody(controller);
-    this.#events.answered({ status, headers, body: this.#body });
+    this.#events.answered({ status, headers, body: this.#body, movable: true });
   }
 
   onResponseData(_: unknown, piece: Buffer): void {

@@ -249,8 +249,8 @@ export class Listener {
       this.#closing || this.#limit.crowded ? { ...this.#options, httpKeepalive: false } : this.#options;
     if (!options.httpKeepalive) response.shouldKeepAlive = false;
     // an answer that breaks off is told by the connection's end; nobody else listens
-    request.on('error', () => {});
-    response.on('error', () => {});
+    request.on('error', ignore);
+    response.on('error', ignore);
     connection.take({
       request,
       response,
@@ -342,6 +342,8 @@ export class Listener {
     this.#events.refused({ error, requestId, peerAddress, method, answeredBytes });
   }
 }
+
+const ignore = (): void => {};
 
 function entranceOptions(config: Config, { tls, proxyProtocol }: ListenerConfig): EntranceOptions {
   const trusted = new Networks(config.trustedProxies);

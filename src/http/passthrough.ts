@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { GatewayError } from '../core/errors.ts';
 import { joinedHeader, responseHeaders } from '../core/headers.ts';
+import { KiB } from '../core/units.ts';
 import { linger, sendHead } from './answer.ts';
 import type { AnswerBody } from './answer-body.ts';
 import type { Client } from './client.ts';
@@ -20,7 +21,7 @@ export interface PassOptions {
    * to the client's `answerFields` is sent.
    * @param headers the API's, a flat raw list.
    */
-  readonly beforeAnswer?: (status: number, headers: readonly string[]) => Promise<void>;
+  readonly beforeAnswer?: (status: number, headers: readonly string[]) => Promise<void> | void;
   /** True: what was begun is carried to its end, although the client leaves. Default false. */
   readonly finishes?: boolean;
   /** Moves a body of known length past this process; null where that cannot be. Its connection is of no more use then. */
@@ -53,7 +54,7 @@ export async function passThrough(
   ask: (signal: GiveUp | undefined) => Promise<Answered>,
   options: PassOptions = {},
 ): Promise<Passed> {
-  const { beforeAnswer = async () => {}, finishes = false, lost = async () => {} } = options;
+  const { beforeAnswer, finishes = false, lost = async () => {} } = options;
   const { socket } = client;
   if (socket.destroyed) throw clientGone();
   const departure = finishes ? undefined : new ClientDeparture(socket);
@@ -65,7 +66,8 @@ export async function passThrough(
     });
     ({ end } = answered);
     const { answer } = answered;
-    await beforeAnswer(answer.status, answer.headers);
+    const before = beforeAnswer?.(answer.status, answer.headers);
+    if (before !== undefined) await before;
     if (socket.destroyed) {
       await answer.body.discard();
       throw clientGone();
@@ -97,7 +99,10 @@ async function relayBody(
   // the end of an early answer is that of our side of the connection: Node would close both
   if (early) response.useChunkedEncodingByDefault = false;
   response.writeHead(status, headers);
-  const lengthBytes = early || method !== 'GET' || status !== 200 ? null : plainLength(received);
+  const here = early ? null : body.takeWhole();
+  if (here !== null) return await sendWhole(response, here);
+  const mayMove = !early && answer.movable && method === 'GET' && status === 200;
+  const lengthBytes = mayMove ? plainLength(received) : null;
   const moved = lengthBytes === null ? null : ((await moveBody?.(client, answer, lengthBytes)) ?? null);
   // what came along with the head goes out with it, but for an answer that is not ended here
   if (moved === null && (early || !body.begun)) sendHead(client, status);
@@ -118,6 +123,22 @@ function plainLength(headers: readonly string[]): number | null {
   if (joinedHeader(headers, 'transfer-encoding') !== undefined) return null;
   const length = joinedHeader(headers, 'content-length') ?? '';
   return /^[0-9]+$/.test(length) && Number.isSafeInteger(Number(length)) ? Number(length) : null;
+}
+
+/** A copy of so many bytes costs less than a write of two pieces in one. */
+const mostCopiedBytes = 16 * KiB;
+
+/** Resolves with its length when the client's kernel has all of it, or the connection is gone. */
+function sendWhole(response: ServerResponse, body: Buffer): Promise<number> {
+  return new Promise((resolve) => {
+    response.once('close', () => resolve(body.length));
+    if (body.length === 0 || body.length > mostCopiedBytes) return void response.end(body);
+    // one text goes out with its head in one piece; latin1 keeps every byte, of the head too
+    response.write(body.toString('latin1'), 'latin1');
+    // now, not with the end: Node writes that as a second piece, which is empty
+    response.socket?.uncork();
+    response.end();
+  });
 }
 
 /** Resolves when the client's kernel has all of it, or with what it had when one of the two broke off. */

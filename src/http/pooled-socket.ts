@@ -6,6 +6,11 @@ import type { GiveUp } from './client-departure.ts';
 import { stopReading } from './descriptor.ts';
 import { upstreamError } from './upstream-error.ts';
 
+/** Reads what comes in past the stream. */
+export interface PlainReader {
+  take(bytes: Buffer): void;
+}
+
 /**
  * A connection of a pool that never breaks in a way that looks whole.
  *
@@ -18,6 +23,12 @@ export class PooledSocket extends Socket {
   #reason: Error | null = null;
   readonly #heads = new AnswerHeads();
   #held = false;
+  /** No stream and no parser of undici's has been needed yet. */
+  #plain = true;
+  /** What has come in while undici is being told of a request that went out without it. */
+  #untold: unknown[] | null = null;
+  /** Gets what comes in; null while nothing is asked. */
+  plainReader: PlainReader | null = null;
 
   /** A request is about to go out. */
   expectAnswer(): void {
@@ -41,7 +52,37 @@ export class PooledSocket extends Socket {
     if (!this.#held) super._read(bytes);
   }
 
+  /** From now on undici reads, and the next request that it writes is thrown away: the server has it already. */
+  handOver(begun: Buffer): void {
+    this.#untold = [begun];
+  }
+
+  /** From now on undici reads, or as soon as it has been handed over. */
+  parsed(): void {
+    if (this.#untold === null) this.#plain = false;
+  }
+
+  override _write(chunk: unknown, encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+    if (this.#untold === null) return super._write(chunk, encoding, callback);
+    const untold = this.#untold;
+    this.#untold = null;
+    this.#plain = false;
+    callback();
+    process.nextTick(() => {
+      for (const piece of untold) this.push(piece);
+    });
+  }
+
+  #pushPlain(piece: unknown): boolean {
+    if (this.#untold !== null) this.#untold.push(piece);
+    else if (this.plainReader !== null && Buffer.isBuffer(piece)) this.plainReader.take(piece);
+    // its end, or what nobody has asked for
+    else this.destroy();
+    return true;
+  }
+
   override push(piece: unknown, encoding?: BufferEncoding): boolean {
+    if (this.#plain) return this.#pushPlain(piece);
     if (!Buffer.isBuffer(piece)) return super.push(piece, encoding);
     try {
       const passed = this.#heads.take(piece);

@@ -240,6 +240,8 @@ function receive(sent: ClientRequest): Promise<UpstreamAnswer> {
     };
     // once there is a head, its body tells: it may lie here whole although the connection is reset already
     let begun = false;
+    // an error costs a trace of the stack, and the close comes after every answer
+    let whole = false;
     const lostBefore = (cause?: unknown): void => {
       if (!begun) lost(cause);
     };
@@ -273,10 +275,13 @@ function receive(sent: ClientRequest): Promise<UpstreamAnswer> {
         }
       });
       response.on('error', lost);
-      response.on('close', () => lost());
+      response.on('close', () => {
+        if (!whole) lost();
+      });
       response.on('end', () => {
         // where nothing else frames the answer its end is the connection's, and Node takes a reset for one
         if (framedByEnd(response) && sent.socket?.errored) return lost(sent.socket.errored);
+        whole = true;
         resolve({
           status: statusCode,
           headers: response.rawHeaders,

@@ -33,6 +33,8 @@ export class MemoryLedger implements Ledger {
   /** By id of a reservation that is not settled: its bytes. */
   readonly #live = new Map<string, () => number>();
   #lastMark = 0;
+  /** Where the newest reading began, of whatever account. */
+  #lastReadingMark = 0;
   /** The newest reading that was forgotten: an account not known may have had one as new, so older ones are ignored. */
   #forgottenMark = 0;
   #uploads = 0;
@@ -64,6 +66,7 @@ export class MemoryLedger implements Ledger {
 
   async beginReading(account: string): Promise<UsageReading> {
     const beginMark = this.#nextMark();
+    this.#lastReadingMark = beginMark;
     return {
       end: async (storedBytes) => {
         assertBytes(`a reading of ${account}`, storedBytes);
@@ -148,7 +151,7 @@ export class MemoryLedger implements Ledger {
       let { account: next, readAtMs } = this.#open(account);
       if (wasLive) next = withUploadEnded(next);
       if (outcome === 'stored' && paysForStored && Number.isFinite(limits.totalBytes)) {
-        next = withStored(next, bytes, storedBytes, endMark);
+        next = withStored(next, bytes, storedBytes, endMark, this.#lastReadingMark);
       } else if (outcome !== 'unknown') {
         next = withReleased(next, bytes);
         if (outcome === 'stored' && paysForStored && storedBytes > 0) {

@@ -47,6 +47,14 @@ describe('A promise of a ratio', () => {
     assert.equal(outcome(atMost, run(five(1), [100, 100, 100, 100])), 'too few rounds');
   });
 
+  it('shows the ratio to another beside, which decides nothing', () => {
+    const beside = { contender: 'other', figures: { cpu: [10] }, failure: null };
+    const measured = run(five(49), five(100)).map((each) => ({ ...each, rows: [...each.rows, beside] }));
+    const [verdict] = judge([{ ...atMost, beside: 'other' }], measured);
+    assert.equal(verdict?.besideRatio, 4.9);
+    assert.equal(verdict?.outcome, 'met');
+  });
+
   it('is not met by what was not measured or failed', () => {
     assert.equal(outcome(atMost, []), 'not measured');
     assert.equal(outcome(atMost, run([], five(100))), 'not measured');

@@ -134,12 +134,22 @@ describe('an account', () => {
   });
 
   it('keeps stored bytes as unread and gives the rest of the reservation back', () => {
-    assert.deepEqual(withStored(busy, 10, 7, 9), {
+    assert.deepEqual(withStored(busy, 10, 7, 9, 8), {
       ...busy,
       savingBytes: 0,
       unread: [...busy.unread, { bytes: 7, endMark: 9 }],
     });
-    assert.deepEqual(withStored(busy, 10, 0, 9), withReleased(busy, 10));
+    assert.deepEqual(withStored(busy, 10, 0, 9, 8), withReleased(busy, 10));
+  });
+
+  it('keeps as one what was stored between the same two readings, by the mark of the last', () => {
+    const { unread } = withStored(withStored(busy, 3, 3, 9, 8), 4, 4, 12, 8);
+    assert.deepEqual(unread, [...busy.unread, { bytes: 7, endMark: 12 }]);
+  });
+
+  it('keeps apart what was stored before and after a reading began', () => {
+    const { unread } = withStored(withStored(busy, 3, 3, 9, 8), 4, 4, 12, 10);
+    assert.deepEqual(unread, [...busy.unread, { bytes: 3, endMark: 9 }, { bytes: 4, endMark: 12 }]);
   });
 
   const readings: [beginMark: number, unread: number][] = [
@@ -173,7 +183,7 @@ describe('an account', () => {
   it('is never changed in place', () => {
     const before = structuredClone(busy);
     withReserved(busy, 1, true);
-    withStored(busy, 1, 1, 9);
+    withStored(busy, 1, 1, 9, 8);
     withReading(busy, 1, 9);
     withUploadEnded(busy);
     assert.deepEqual(busy, before);
@@ -246,7 +256,7 @@ describe('an account', () => {
       fc.property(someAccount, amount, amount, amount, (account, one, other, read) => {
         const [stored, reserved] = one < other ? [one, other] : [other, one];
         const before = countedBytes(account);
-        const after = withStored(withReserved(account, reserved, true), reserved, stored, 21);
+        const after = withStored(withReserved(account, reserved, true), reserved, stored, 21, 20);
         assert.equal(countedBytes(after), before + stored);
         assert.equal(after.savingBytes, account.savingBytes);
         assert.equal(
