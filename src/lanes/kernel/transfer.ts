@@ -15,6 +15,12 @@ import type { Staging } from './staging.ts';
 /** After so many system calls that moved bytes the others have their turn. */
 const mostMoves = 4;
 
+/**
+ * After so many bytes that were taken apart in memory the others have their turn as well: of chunks of one byte that is the work
+ * of thousands of system calls.
+ */
+const mostTakenApartBytes = 64 * KiB;
+
 /** Chunks of the client below this are copied, many at a time: two system calls for each would cost more. */
 const smallChunkBytes = 8 * KiB;
 
@@ -30,7 +36,7 @@ const crlf = Buffer.from('\r\n');
 const lastChunk = Buffer.from('0\r\n\r\n');
 
 /** Read into and decoded at once, by one transfer at a time. */
-const scratch = Buffer.alloc(64 * KiB);
+const scratch = Buffer.alloc(mostTakenApartBytes);
 
 /** Of its beginning, by length: one is made faster than it is read, but not for each chunk. */
 const framingViews = Array.from({ length: framingBytes + 1 }, (_, bytes) => scratch.subarray(0, bytes));
@@ -115,6 +121,8 @@ export class Transfer {
   /** As long as the framing before the last chunk: that before the next is hardly ever of another length. */
   #framingBytes = framingBytes;
   #framingSoFarBytes = 0;
+  /** In this turn. */
+  #takenApartBytes = 0;
   /** The last byte of a promised length, until the source's framing has kept the promise. */
   #heldByte: Uint8Array | null = null;
 
@@ -223,7 +231,8 @@ export class Transfer {
 
   /** Moves on. True: there is more to do, but the others have their turn first. */
   step(): boolean {
-    for (let moves = 0; moves < mostMoves; moves += 1) {
+    this.#takenApartBytes = 0;
+    for (let moves = 0; moves < mostMoves && !this.#turnOver; moves += 1) {
       if (this.#end !== null) return false;
       if (!this.#sending && !this.#gather()) return false;
       if (this.#sending && !this.#send()) return false;
@@ -245,7 +254,7 @@ export class Transfer {
 
   /** True when something is on its way out, or the turn is over; false when it has to wait, or has ended. */
   #gather(): boolean {
-    for (let moves = 0; moves < mostMoves; moves += 1) {
+    for (let moves = 0; moves < mostMoves && !this.#turnOver; moves += 1) {
       this.#concludeSource();
       if (this.#end !== null) return false;
       if (this.#whole || this.#frameDue) {
@@ -261,6 +270,10 @@ export class Transfer {
       if (moved === 'full') return this.#beginSending();
     }
     return true;
+  }
+
+  get #turnOver(): boolean {
+    return this.#takenApartBytes >= mostTakenApartBytes;
   }
 
   /** All of the body is in pipes, or sent. */
@@ -385,7 +398,7 @@ export class Transfer {
     const piece = this.#pending.subarray(0, Math.min(this.#roomBytes, pipe.roomBytes));
     const written = this.#host.libc.write(pipe.write, piece);
     if (written <= 0) return this.#anotherPipe() ? this.#movePending() : this.#noPipe();
-    // an empty view would keep all of what it was cut from
+    // as of what is ahead
     this.#pending = written < this.#pending.length ? this.#pending.subarray(written) : nothing;
     if (this.#pending.length === 0) this.#freeBlock();
     this.#tookIn(pipe, written);
@@ -450,6 +463,7 @@ export class Transfer {
       if (this.#pending.length > 0) {
         if (this.#roomBytes <= 0 || this.#movePending() !== 'moved') break;
       } else if (reader.dataBytes === 0 || reader.chunkBytes < smallChunkBytes) {
+        if (this.#turnOver) break;
         const bytes = Math.min(
           reader.dataBytes === 0 ? this.#framingBytes : scratch.length,
           intake.heldBytes,
@@ -512,6 +526,7 @@ export class Transfer {
    * data before it, as from any parser.
    */
   #takeApart(reader: ChunkReader, wire: Uint8Array): void {
+    this.#takenApartBytes += wire.length;
     const before = reader.position;
     try {
       const taken = this.#takeFraming(reader, wire);
@@ -519,7 +534,7 @@ export class Transfer {
     } catch (error) {
       // whoever has the connection then reads the same bytes from the same place
       this.#reader = new ChunkReader(before);
-      this.#setAhead(Buffer.from(wire));
+      this.#setAhead(Buffer.concat([wire, this.#ahead]));
       this.#refuse(error);
     }
   }
@@ -527,14 +542,15 @@ export class Transfer {
   #takeRest(reader: ChunkReader, wire: Uint8Array): void {
     const pieces: Uint8Array[] = [];
     const taken = readChunks(reader, wire, (data) => pieces.push(data));
-    if (taken < wire.length) this.#setAhead(Buffer.from(wire.subarray(taken)));
+    if (taken < wire.length) this.#setAhead(Buffer.concat([wire.subarray(taken), this.#ahead]));
     this.#takeData(Buffer.concat(pieces));
   }
 
   #takeAhead(reader: ChunkReader): void {
     if (reader.done) return;
-    const wire = this.#ahead;
-    this.#setAhead(nothing);
+    const wire = this.#ahead.subarray(0, mostTakenApartBytes);
+    // an empty view would keep all of what it was cut from
+    this.#setAhead(wire.length < this.#ahead.length ? this.#ahead.subarray(wire.length) : nothing);
     this.#takeApart(reader, wire);
   }
 
