@@ -10,10 +10,13 @@ export function canLeave({ phase }: ChunkPosition): boolean {
 
 /**
  * What brings a parser of a chunked body from one place in it to another without the bytes between, which somebody else has
- * read: the chunk under way ends, and one begins that has as much left as the one over there.
+ * read: the chunk under way ends, and one begins that has as much left as the one over there. Never more bytes of data than lie
+ * between: a chunk may say that it has 2^53 - 1, of which hardly any came.
  * @param from where `canLeave` says so.
+ * @param dataBytes of data between the two.
  */
-export function bridgeBetween(from: ChunkPosition, to: ChunkPosition): BridgePiece[] {
+export function bridgeBetween(from: ChunkPosition, to: ChunkPosition, dataBytes: number): BridgePiece[] {
+  if (from.phase === 'data' && dataBytes < from.leftBytes) return dataBytes > 0 ? [dataBytes] : [];
   const pieces: BridgePiece[] = [];
   if (from.phase === 'data') pieces.push(from.leftBytes);
   if (from.phase !== 'size') pieces.push('\r\n');

@@ -252,8 +252,12 @@ class Handover {
 
   #passed(ended: Ended | null): BridgePiece[] {
     const { position } = this.#way;
-    if (position !== null) return bridgeBetween(position, ended?.position ?? position);
-    return [this.#passage.progress.receivedBytes - this.#prefixBytes];
+    const dataBytes = this.#passage.progress.receivedBytes - this.#prefixBytes;
+    if (position === null) return [dataBytes];
+    // of what a thread that died had read nobody knows where it ends
+    return ended === null || ended.position === null
+      ? []
+      : bridgeBetween(position, ended.position, dataBytes);
   }
 
   #conclude(end: TransferEnd | null): Carried {

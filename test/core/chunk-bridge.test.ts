@@ -52,7 +52,7 @@ describe('the bridge over bytes that somebody else has read', () => {
         const where = `from ${from.bytes} (${from.position.phase}) to ${to.bytes} (${to.position.phase})`;
         const parser = new NodeParser();
         assert.equal(parser.read(body.subarray(0, from.bytes)), null);
-        for (const piece of bridgeBetween(from.position, to.position)) {
+        for (const piece of bridgeBetween(from.position, to.position, dataIn(from.bytes, to.bytes).length)) {
           assert.equal(parser.read(bytesOf(piece)), null, where);
         }
         assert.equal(parser.complete, to.position.phase === 'done' ? 1 : 0, where);
@@ -70,7 +70,7 @@ describe('the bridge over bytes that somebody else has read', () => {
     for (const from of leaving) {
       for (const to of places.filter(({ bytes }) => bytes >= from.bytes)) {
         const reader = new ChunkReader(from.position);
-        for (const piece of bridgeBetween(from.position, to.position)) {
+        for (const piece of bridgeBetween(from.position, to.position, dataIn(from.bytes, to.bytes).length)) {
           readChunks(reader, bytesOf(piece), () => {});
         }
         const { phase, leftBytes } = reader.position;
@@ -83,11 +83,18 @@ describe('the bridge over bytes that somebody else has read', () => {
 
   it('names the largest size as it is', () => {
     const leftBytes = 2 ** 53 - 1;
-    const pieces = bridgeBetween(positionAt(0), { ...positionAt(0), phase: 'data', leftBytes });
+    const pieces = bridgeBetween(positionAt(0), { ...positionAt(0), phase: 'data', leftBytes }, 0);
     assert.deepEqual(pieces, ['1fffffffffffff\r\n']);
-    assert.deepEqual(bridgeBetween({ ...positionAt(0), phase: 'data', leftBytes }, positionAt(0)), [
-      leftBytes,
-      '\r\n',
-    ]);
+  });
+
+  it('is no longer than what came of a chunk, whatever the chunk says that it has', () => {
+    const leftBytes = 2 ** 53 - 1;
+    const within = (cameBytes: number): ChunkPosition => ({
+      ...positionAt(0),
+      phase: 'data',
+      leftBytes: leftBytes - cameBytes,
+    });
+    assert.deepEqual(bridgeBetween(within(0), within(0), 0), []);
+    assert.deepEqual(bridgeBetween(within(0), within(7), 7), [7]);
   });
 });
