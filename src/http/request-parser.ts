@@ -46,6 +46,16 @@ export class RequestParser {
   stopReading(): void {
     this.#socket._paused = true;
     this.#socket.pause();
+    this.#stopHandle();
+    // a `resume` of this very turn makes it read on afterwards, paused or not; before any byte comes it is stopped again
+    process.nextTick(() => {
+      if (this.#socket._paused) this.#stopHandle();
+    });
+  }
+
+  /** Node's own listener stops the reading; a socket that is paused already would not tell it. */
+  #stopHandle(): void {
+    this.#socket.emit('pause');
   }
 
   /** Node reads on, until as much of the request waits to be read as it holds. */
