@@ -217,7 +217,8 @@ class Connection {
   destroy(): void {
     if (this.free) this.#socket.destroy();
     if (this.#client !== null) void this.#client.destroy();
-    else if (!this.#socket.destroyed) this.#socket.destroy(new Error('the connection is given up'));
+    // also what undici was to have and never took
+    if (!this.#socket.destroyed) this.#socket.destroy(new Error('the connection is given up'));
   }
 
   /** @param over told when nothing more of the request and its answer is to come: the connection may be free then. */
