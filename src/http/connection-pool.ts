@@ -75,7 +75,7 @@ export class ConnectionPool {
 
   /** Never throws. */
   async send(request: PassedRequest, signal: GiveUp | undefined): Promise<Attempt> {
-    const idle = mayRepeat(request) ? this.#idle.pop() : undefined;
+    const idle = mayRepeat(request) ? await this.#silentIdle() : undefined;
     if (idle !== undefined) {
       const attempt = await this.#sendOn(idle, request, signal);
       if (!('error' in attempt) || attempt.reached !== 'unanswered') return attempt;
@@ -101,6 +101,19 @@ export class ConnectionPool {
   destroy(): void {
     this.close();
     for (const connection of this.#open) connection.destroy();
+  }
+
+  /**
+   * What has come in on a connection since its last answer is of nobody, and once a request is written it would be the answer
+   * to that. So what the kernel told of together with the request is read first.
+   */
+  async #silentIdle(): Promise<Connection | undefined> {
+    for (;;) {
+      const connection = this.#idle.pop();
+      if (connection === undefined) return undefined;
+      await new Promise((resolve) => setImmediate(resolve));
+      if (connection.free) return connection;
+    }
   }
 
   #newConnection(socket: PooledSocket): Connection {
@@ -204,7 +217,8 @@ class Connection {
   destroy(): void {
     if (this.free) this.#socket.destroy();
     if (this.#client !== null) void this.#client.destroy();
-    else if (!this.#socket.destroyed) this.#socket.destroy(new Error('the connection is given up'));
+    // also what undici was to have and never took
+    if (!this.#socket.destroyed) this.#socket.destroy(new Error('the connection is given up'));
   }
 
   /** @param over told when nothing more of the request and its answer is to come: the connection may be free then. */

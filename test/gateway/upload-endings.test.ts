@@ -69,7 +69,8 @@ describe('a thousand uploads that end in ten ways', () => {
       } else if (does !== 'waits') connection.answer(`${does} Refused`, 'refused');
     });
     const sluice = await TestGateway.start(upstream.port, {
-      client_socket_timeout: '3s',
+      // as long as a busy machine may take before the others act
+      client_socket_timeout: '6s',
       quota: {
         limits: [{ per: 'project', saving: '1GiB', uploads: 2 * together }],
         usage: { source: 'none' },
