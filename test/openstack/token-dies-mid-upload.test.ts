@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../support/eventually.ts';
 import { Gateway } from './support/gateway.ts';
 import { createImage, deleteImage, imageInGlance } from './support/image.ts';
@@ -11,16 +12,22 @@ const bytes = 16 * MiB;
 const quotaBytes = 24 * MiB;
 
 /** Long enough to begin an upload in, whatever else the machine does. */
-const lifetimeMs = 3_000;
+const lifetimeMs = 8_000;
 
 /** Ways in which a token dies, and what hastens it. */
 const deaths: Readonly<
-  Record<string, { mortal: (owner: Owner) => Promise<Bearer>; kill: (token: string) => Promise<void> }>
+  Record<
+    string,
+    {
+      mortal: (owner: Owner, diesAtMs: number) => Promise<Bearer>;
+      kill: (token: string, diesAtMs: number) => Promise<void>;
+    }
+  >
 > = {
   expires: {
     // Keystone ends the tokens of an application credential with it
-    mortal: (owner) => applicationCredentialToken(owner, { expiresAt: new Date(Date.now() + lifetimeMs) }),
-    kill: async () => {},
+    mortal: (owner, diesAtMs) => applicationCredentialToken(owner, { expiresAt: new Date(diesAtMs) }),
+    kill: async (_, diesAtMs) => await sleep(diesAtMs - Date.now()),
   },
   'is revoked': { mortal: withNewToken, kill: revoke },
 };
@@ -47,12 +54,13 @@ describe('a token that dies in the middle of an upload', () => {
     /** An upload that is half done when its token is dead. */
     async function orphanedUpload(): Promise<{ readonly upload: Upload; readonly imageId: string }> {
       const { origin } = gateway;
-      const uploader = await mortal(owner);
+      const diesAtMs = Date.now() + lifetimeMs;
+      const uploader = await mortal(owner, diesAtMs);
       const imageId = await createImage(origin, owner);
       const upload = await Upload.begin({ origin, owner: uploader, imageId, contentLength: bytes });
       await upload.send(bytes / 2);
       await eventually(async () => ((await bytesOnDisk('glance/images', imageId)) ?? 0) > 0);
-      await kill(uploader.token);
+      await kill(uploader.token, diesAtMs);
       await eventually(async () => {
         const headers = { ...identityHeaders(owner), 'X-Subject-Token': uploader.token };
         assert.equal((await fetch(`${keystoneUrl}/auth/tokens`, { headers })).status, 404);
