@@ -4,6 +4,9 @@ import { open, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { accepts } from '../bench/measure/free-port.ts';
 
+/** Of what a program printed that ended by itself. */
+const mostSaidBytes = 4_000;
+
 /** A program in the foreground that listens on a port of 127.0.0.1; what it prints is in a file. */
 export class PeerProcess {
   readonly pid: number;
@@ -35,7 +38,14 @@ export class PeerProcess {
 
   /** Ends it as its operator would, so that it can take its own children along. */
   async stop(): Promise<void> {
-    if (this.#over) return;
+    if (this.#over) {
+      const { exitCode, signalCode } = this.#child;
+      const said = (await readFile(this.#file, 'utf8')).slice(-mostSaidBytes);
+      console.error(
+        `${this.#child.spawnargs.join(' ')} has ended by itself (${signalCode ?? exitCode}): ${said}`,
+      );
+      return;
+    }
     const exit = once(this.#child, 'exit');
     this.#child.kill('SIGTERM');
     const patience = setTimeout(() => this.#child.kill('SIGKILL'), 2_000);
@@ -53,7 +63,11 @@ export class PeerProcess {
         const said = await readFile(this.#file, 'utf8');
         throw new Error(`${this.#child.spawnargs.join(' ')} has ended: ${said.trim()}`);
       }
-      if (await accepts(port)) return;
+      if (await accepts(port)) {
+        // Sluice binds its ports for a moment to see whether it can, long before it serves
+        await sleep(200);
+        if (await accepts(port)) return;
+      }
       await sleep(20);
     }
   }
