@@ -4,6 +4,7 @@ import { type BridgePiece, bridgeBetween, canLeave } from '../core/chunk-bridge.
 import { type ChunkPosition, ChunkReader, readChunks } from '../core/chunk-reader.ts';
 import { GatewayError } from '../core/errors.ts';
 import { timeFor } from '../core/time-limit.ts';
+import { KiB } from '../core/units.ts';
 import { descriptorOf } from '../http/descriptor.ts';
 import { flushed } from '../http/flushed.ts';
 import { RequestParser } from '../http/request-parser.ts';
@@ -12,6 +13,9 @@ import { monotonicMs } from './kernel/monotonic.ts';
 import type { Body, TransferEnd } from './kernel/orders.ts';
 import type { Ended, RunningTransfer, SpliceEngine } from './kernel/splice-engine.ts';
 import { type Carried, inFrames, type Lane, type Passage } from './lane.ts';
+
+const taken = Buffer.alloc(64 * KiB);
+const takenAtOnceBytes = 4 * KiB;
 
 /** What the read that brought the head has brought of a chunked body. */
 interface ChunkStart {
@@ -107,6 +111,22 @@ function chunkStartOf(request: IncomingMessage): ChunkStart | null {
   return { position: reader.position, dataBytes, readBytes: request.socket.bytesRead };
 }
 
+/**
+ * What Node has read of a body; the next call may overwrite it. In pieces: asked for all at once a stream makes one of what
+ * came in several reads, 64 KiB of garbage for each upload.
+ */
+function takeRead(request: IncomingMessage): Buffer {
+  const bytes = request.readableLength;
+  const into = bytes <= taken.length ? taken.subarray(0, bytes) : Buffer.alloc(bytes);
+  let at = 0;
+  while (at < bytes) {
+    const piece: unknown = request.read(Math.min(takenAtOnceBytes, bytes - at));
+    if (!Buffer.isBuffer(piece)) throw new Error('a stream does not give what it holds');
+    at += piece.copy(into, at);
+  }
+  return into;
+}
+
 /** One body that is handed to the kernel: watched from here, and taken back when it ends. */
 class Handover {
   readonly #passage: Passage;
@@ -176,9 +196,8 @@ class Handover {
     const { client, end, allowedBytes, chunkBytes, leastRate } = this.#passage;
     const { engine, source, sink } = this.#way;
     this.#way.parser.stopReading();
-    const prefix: unknown = client.readableLength > 0 ? client.read() : null;
+    const held = takeRead(client);
     this.#readBytes = client.socket.bytesRead;
-    const held = Buffer.isBuffer(prefix) ? prefix : Buffer.alloc(0);
     this.#prefixBytes = held.length;
     const transfer = engine.begin({
       source,
@@ -192,7 +211,7 @@ class Handover {
       onMore: () => this.#askForMore(),
     });
     if (transfer === null) {
-      if (held.length > 0) client.unshift(held);
+      if (held.length > 0) client.unshift(Buffer.from(held));
       this.#way.parser.readOn();
     }
     return transfer;
