@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { BridgePiece } from '../core/chunk-bridge.ts';
 import { MiB } from '../core/units.ts';
+import { stopReading } from './descriptor.ts';
 
 /** Fed in the place of bytes that somebody else has moved. Untouched, so it costs address space and no memory. */
 const zeros = Buffer.alloc(16 * MiB);
@@ -46,16 +47,8 @@ export class RequestParser {
   stopReading(): void {
     this.#socket._paused = true;
     this.#socket.pause();
-    this.#stopHandle();
-    // a `resume` of this very turn makes it read on afterwards, paused or not; before any byte comes it is stopped again
-    process.nextTick(() => {
-      if (this.#socket._paused) this.#stopHandle();
-    });
-  }
-
-  /** Node's own listener stops the reading; a socket that is paused already would not tell it. */
-  #stopHandle(): void {
-    this.#socket.emit('pause');
+    // a pause of the turn of a `resume` leaves it paused and reading: the stream is not told of another one
+    stopReading(this.#socket);
   }
 
   /** Node reads on, until as much of the request waits to be read as it holds. */
