@@ -6,7 +6,6 @@ import type { EjectionRules } from './core/server-health.ts';
 import { asGatewayError } from './forward.ts';
 import { AnswerDeadline } from './http/answer-deadline.ts';
 import { type Fetched, readWhole } from './http/ask.ts';
-import type { GiveUp } from './http/client-departure.ts';
 import {
   type ConnectionPool,
   type FailedAttempt,
@@ -15,6 +14,7 @@ import {
   type PassedAnswer,
   type PassedRequest,
 } from './http/connection-pool.ts';
+import type { GiveUp } from './http/give-up.ts';
 import { rendezvousOrder } from './rendezvous.ts';
 import type { Load, ServerUse, UpstreamServer } from './upstream-server.ts';
 
@@ -193,9 +193,6 @@ export class Upstreams {
 
   /** @param left those that were not tried yet. @returns null where none of them will do. */
   #next(errand: Errand, load: Load, left: readonly Member[]): Member | null {
-    // of one server there is no choice; but what was staged may lie on another
-    const [only] = left;
-    if (only !== undefined && left.length === 1 && errand.kind !== 'import') return only;
     const seen = left.map((member) => ({
       member,
       healthy: member.server.healthy,

@@ -1,36 +1,21 @@
-import { GatewayError } from '../core/errors.ts';
-import type { GiveUp } from './client-departure.ts';
+import { GivenUp } from './give-up.ts';
+import { answerLate } from './upstream-error.ts';
 
 /**
  * The time that a question of the gateway's own may take, for which it is given up, as it is for a signal that is given
  * beside. No `AbortSignal.timeout`: that one, its timer and all that hangs on it stay until the time is over.
  */
-export class AnswerDeadline implements GiveUp {
-  aborted = false;
-  reason: unknown = null;
+export class AnswerDeadline extends GivenUp {
   readonly #given: AbortSignal | undefined;
   readonly #timer: NodeJS.Timeout | undefined;
-  readonly #listeners = new Set<() => void>();
 
   /** @param timeoutMs 0 = for ever. */
   constructor(timeoutMs: number, given: AbortSignal | undefined) {
+    super();
     this.#given = given;
-    if (timeoutMs > 0) {
-      this.#timer = setTimeout(
-        () => this.#abort(new GatewayError('upstream-timeout', 'No answer in time.')),
-        timeoutMs,
-      );
-    }
+    if (timeoutMs > 0) this.#timer = setTimeout(() => this.giveUp(answerLate()), timeoutMs);
     if (given?.aborted) this.#onGiven();
     else given?.addEventListener('abort', this.#onGiven);
-  }
-
-  addEventListener(_: 'abort', listener: () => void): void {
-    this.#listeners.add(listener);
-  }
-
-  removeEventListener(_: 'abort', listener: () => void): void {
-    this.#listeners.delete(listener);
   }
 
   /** The question is answered. */
@@ -39,12 +24,5 @@ export class AnswerDeadline implements GiveUp {
     this.#given?.removeEventListener('abort', this.#onGiven);
   }
 
-  readonly #onGiven = (): void => this.#abort(this.#given?.reason);
-
-  #abort(reason: unknown): void {
-    if (this.aborted) return;
-    this.aborted = true;
-    this.reason = reason;
-    for (const listener of this.#listeners) listener();
-  }
+  readonly #onGiven = (): void => this.giveUp(this.#given?.reason);
 }

@@ -66,27 +66,27 @@ export async function readWhole({
   readonly headers: RawHeaders;
   readonly body: AsyncIterable<Buffer>;
 }): Promise<Fetched> {
-  const pieces: Buffer[] = [];
-  let bytes = 0;
   try {
     const here = body instanceof AnswerBody ? body.takeWhole() : null;
-    if (here !== null) {
-      checkStatus(status);
-      checkCoding(headers);
-      return { status, headers, body: here };
-    }
-    for await (const piece of body) {
-      bytes += piece.length;
-      if (bytes > mostFetchedBytes)
-        throw new GatewayError('upstream-invalid', 'The answer of the API is too long.');
-      pieces.push(piece);
-    }
+    const whole = here ?? (await gathered(body));
     checkStatus(status);
     checkCoding(headers);
-    return { status, headers, body: Buffer.concat(pieces) };
+    return { status, headers, body: whole };
   } catch (error) {
     throw upstreamError(error);
   }
+}
+
+async function gathered(body: AsyncIterable<Buffer>): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  for await (const piece of body) {
+    bytes += piece.length;
+    if (bytes > mostFetchedBytes)
+      throw new GatewayError('upstream-invalid', 'The answer of the API is too long.');
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
 }
 
 /** The body as JSON, null where it is none. */

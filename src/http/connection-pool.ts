@@ -5,7 +5,7 @@ import { KiB } from '../core/units.ts';
 import { AnswerBody } from './answer-body.ts';
 import { rawList } from './ask.ts';
 import type { ClientBody } from './client-body.ts';
-import type { GiveUp } from './client-departure.ts';
+import type { GiveUp } from './give-up.ts';
 import { PlainExchange } from './plain-exchange.ts';
 import { openSocket, type PooledSocket } from './pooled-socket.ts';
 import { checkCoding, checkStatus, upstreamError } from './upstream-error.ts';
@@ -258,7 +258,7 @@ class Connection {
 
   #exchange(request: PassedRequest, signal: GiveUp | undefined, events: AnswerEvents): void {
     const exchange = new PlainExchange(this.#socket, signal, {
-      answered: (answer) => events.answered({ ...answer, movable: false }),
+      answered: events.answered,
       failed: events.failed,
       moved: () => this.#waitForAnswer(),
       over: (error) => {
@@ -297,7 +297,8 @@ class Connection {
 /** Undici closes the connection after a HEAD, since some servers send a body all the same. */
 const mayBePlain = (request: PassedRequest): boolean => mayRepeat(request) && request.method !== 'HEAD';
 
-interface AnswerEvents {
+/** What is told of the answer to one request, by whoever reads it. */
+export interface AnswerEvents {
   answered(answer: Omit<PassedAnswer, 'socket'>): void;
   /** There will be no answer. */
   failed(error: unknown): void;

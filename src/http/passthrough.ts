@@ -6,8 +6,9 @@ import { linger, sendHead } from './answer.ts';
 import type { AnswerBody } from './answer-body.ts';
 import type { Client } from './client.ts';
 import { ClientBody } from './client-body.ts';
-import { ClientDeparture, clientGone, type GiveUp } from './client-departure.ts';
+import { ClientDeparture, clientGone } from './client-departure.ts';
 import { neverArrived, type PassedAnswer, type PassedRequest } from './connection-pool.ts';
+import type { GiveUp } from './give-up.ts';
 
 /** What came of a request that was passed through. Bytes are those of bodies. */
 export interface Passed {

@@ -1,20 +1,11 @@
-import { GatewayError } from '../core/errors.ts';
 import { plainHead } from '../core/plain-answer.ts';
 import { AnswerBody } from './answer-body.ts';
-import type { GiveUp } from './client-departure.ts';
-import type { PassedRequest } from './connection-pool.ts';
+import type { AnswerEvents, PassedRequest } from './connection-pool.ts';
+import type { GiveUp } from './give-up.ts';
 import type { PlainReader, PooledSocket } from './pooled-socket.ts';
+import { answerLate } from './upstream-error.ts';
 
-export interface PlainEvents {
-  answered(answer: {
-    readonly status: number;
-    readonly headers: readonly string[];
-    readonly body: AnswerBody;
-  }): void;
-  /** There will be no answer. */
-  failed(error: unknown): void;
-  /** The answer has come to its end, or broke (then there is an error). */
-  over(error: unknown): void;
+export interface PlainEvents extends AnswerEvents {
   /** A part of it has come, and more is to come. */
   moved(): void;
   /** What began to come in is not for us to judge: a parser has to, from the first byte. */
@@ -48,7 +39,7 @@ export class PlainExchange implements PlainReader {
 
   /** Nothing has come for too long. */
   late(): void {
-    this.#giveUp(new GatewayError('upstream-timeout', 'No answer in time.'));
+    this.#giveUp(answerLate());
   }
 
   take(bytes: Buffer): void {
@@ -68,7 +59,7 @@ export class PlainExchange implements PlainReader {
     this.#leftBytes -= came.length;
     const whole = this.#leftBytes === 0;
     if (whole) body.end();
-    this.#events.answered({ status: head.status, headers: head.headers, body });
+    this.#events.answered({ status: head.status, headers: head.headers, body, movable: false });
     if (whole) this.#over(null);
     else this.#events.moved();
   }

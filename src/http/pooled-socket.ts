@@ -2,8 +2,8 @@ import { subscribe } from 'node:diagnostics_channel';
 import { Socket } from 'node:net';
 import { AnswerHeads } from '../core/answer-heads.ts';
 import { GatewayError } from '../core/errors.ts';
-import type { GiveUp } from './client-departure.ts';
 import { stopReading } from './descriptor.ts';
+import type { GiveUp } from './give-up.ts';
 import { upstreamError } from './upstream-error.ts';
 
 /** Reads what comes in past the stream. */

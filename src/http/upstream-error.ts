@@ -1,6 +1,10 @@
 import { GatewayError } from '../core/errors.ts';
 import { joinedHeader, type RawHeaders } from '../core/headers.ts';
 
+/** The API has said nothing for too long. */
+export const answerLate = (more?: ErrorOptions): GatewayError =>
+  new GatewayError('upstream-timeout', 'No answer in time.', more);
+
 /** What undici throws, by its stable codes, in our words. */
 export function upstreamError(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error;
@@ -11,7 +15,7 @@ export function upstreamError(error: unknown): GatewayError {
       return new GatewayError('upstream-connect-timeout', 'No connection in time.', more);
     case 'UND_ERR_HEADERS_TIMEOUT':
     case 'UND_ERR_BODY_TIMEOUT':
-      return new GatewayError('upstream-timeout', 'No answer in time.', more);
+      return answerLate(more);
     case 'ECONNREFUSED':
     case 'EHOSTUNREACH':
     case 'ENETUNREACH':
@@ -25,7 +29,7 @@ export function upstreamError(error: unknown): GatewayError {
       return new GatewayError('client-gone', 'The client closed the connection.', more);
     default: {
       if (error instanceof Error && error.name === 'TimeoutError') {
-        return new GatewayError('upstream-timeout', 'No answer in time.', more);
+        return answerLate(more);
       }
       if (error instanceof Error && error.name === 'AbortError') {
         return new GatewayError('client-gone', 'The client closed the connection.', more);

@@ -49,23 +49,16 @@ class Download {
     this.#tellOver = resolve;
   });
   #transfer: RunningTransfer | null = null;
-  readonly #deadlines: readonly Deadline[];
+  readonly #deadline = new Deadline(
+    () => Math.min(this.#silenceLeftMs(), this.#takingLeftMs()),
+    () => this.#transfer?.cancel(),
+  );
 
   constructor(engine: SpliceEngine, options: DownloadOptions, from: number, to: number) {
     this.#engine = engine;
     this.#options = options;
     this.#from = from;
     this.#to = to;
-    this.#deadlines = [
-      new Deadline(
-        () => this.#silenceLeftMs(),
-        () => this.#transfer?.cancel(),
-      ),
-      new Deadline(
-        () => this.#takingLeftMs(),
-        () => this.#transfer?.cancel(),
-      ),
-    ];
   }
 
   async carry(): Promise<Moved> {
@@ -96,7 +89,7 @@ class Download {
       if (this.#over) return this.#end(false);
       return await this.#splice();
     } finally {
-      for (const deadline of this.#deadlines) deadline.end();
+      this.#deadline.end();
       socket.off('close', stop);
       response.off('drain', onDrain);
       request.off('timeout', ignore);
@@ -125,7 +118,7 @@ class Download {
     });
     if (transfer === null) return await this.#stream();
     this.#transfer = transfer;
-    for (const deadline of this.#deadlines) deadline.arm();
+    this.#deadline.arm();
     const ended = await transfer.ended;
     if (ended?.end.how === 'sink-lost') client.socket.destroy();
     return this.#end(ended?.end.how === 'sent');

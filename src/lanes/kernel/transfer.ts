@@ -398,7 +398,7 @@ export class Transfer {
     const piece = this.#pending.subarray(0, Math.min(this.#roomBytes, pipe.roomBytes));
     const written = this.#host.libc.write(pipe.write, piece);
     if (written <= 0) return this.#anotherPipe() ? this.#movePending() : this.#noPipe();
-    // as of what is ahead
+    // an empty view would keep all of what it was cut from
     this.#pending = written < this.#pending.length ? this.#pending.subarray(written) : nothing;
     if (this.#pending.length === 0) this.#freeBlock();
     this.#tookIn(pipe, written);
