@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { KiB } from '../../src/core/units.ts';
-import { descriptorOf } from '../../src/http/descriptor.ts';
-import type { RunningTransfer, SpliceEngine } from '../../src/lanes/kernel/splice-engine.ts';
+import type { RunningTransfer } from '../../src/lanes/kernel/splice-engine.ts';
 import { Staging } from '../../src/lanes/kernel/staging.ts';
+import { EngineRig } from '../support/engine-rig.ts';
 
 const blockBytes = 64 * KiB;
 const blocks = 64;
@@ -39,63 +39,33 @@ describe('the memory in which bytes are left for the thread of the kernel lane',
 });
 
 describe('the first bytes of a body, which were read before the kernel lane took over,', () => {
-  let engine: SpliceEngine;
-  let server: Server;
-  const sockets: Socket[] = [];
+  let rig: EngineRig;
+  /** By the port that they came from. */
   const arrived = new Map<number, Buffer[]>();
 
-  before(async function () {
+  before(function () {
     if (process.platform !== 'linux') this.skip();
-    const { SpliceEngine } = await import('../../src/lanes/kernel/splice-engine.ts');
-    engine = await SpliceEngine.start();
   });
-  after(() => engine?.kill());
   beforeEach(async () => {
     arrived.clear();
-    server = createServer((socket) => {
+    rig = await EngineRig.start((socket) => {
       const pieces: Buffer[] = [];
       arrived.set(socket.remotePort ?? 0, pieces);
       socket.on('data', (piece) => pieces.push(piece));
-      sockets.push(socket.on('error', () => {}));
-    }).listen(0, '127.0.0.1');
-    await once(server, 'listening');
-  });
-  afterEach(() => {
-    for (const socket of sockets.splice(0)) socket.destroy();
-    server.close();
-  });
-
-  async function open(): Promise<Socket> {
-    const address = server.address();
-    const socket = connect(typeof address === 'object' ? (address?.port ?? 0) : 0, '127.0.0.1');
-    sockets.push(socket.on('error', () => {}));
-    await once(socket, 'connect');
-    return socket;
-  }
-
-  function begin(source: Socket, sink: Socket, prefix: Buffer, allowedBytes: number): RunningTransfer {
-    const transfer = engine.begin({
-      source: descriptorOf(source) ?? -1,
-      sink: descriptorOf(sink) ?? -1,
-      body: { framing: 'length', bytes: prefix.length },
-      prefix,
-      gate: null,
-      chunkBytes: prefix.length,
-      leastRate: null,
-      allowedBytes,
-      onMore: () => {},
     });
-    if (transfer === null) throw new Error('there is no room');
-    return transfer;
-  }
+  });
+  afterEach(() => rig?.stop());
+
+  const begin = (source: Socket, sink: Socket, prefix: Buffer, allowedBytes: number): RunningTransfer =>
+    rig.begin(source, sink, { prefix, bytes: prefix.length, allowedBytes });
 
   for (const bytes of [1, blockBytes, blockBytes + 1, 5 * blockBytes]) {
     it(`arrive whole where they are ${bytes}`, async () => {
-      const [source, sink] = [await open(), await open()];
+      const [source, sink] = [await rig.open(), await rig.open()];
       const prefix = Buffer.alloc(bytes, 'abcdefg');
       const ended = await begin(source, sink, prefix, bytes).ended;
       assert.equal(ended?.end.how, 'sent');
-      assert.equal(engine.stagedBlocks, 0);
+      assert.equal(rig.engine.stagedBlocks, 0);
       const port = sink.localPort ?? 0;
       sink.end();
       await once(sink, 'close');
@@ -107,17 +77,17 @@ describe('the first bytes of a body, which were read before the kernel lane took
     const bodies = blocks + 6;
     const waiting: { transfer: RunningTransfer; sink: Socket; prefix: Buffer }[] = [];
     for (let at = 0; at < bodies; at += 1) {
-      const [source, sink] = [await open(), await open()];
+      const [source, sink] = [await rig.open(), await rig.open()];
       const prefix = Buffer.alloc(1_000, `body ${at};`);
       waiting.push({ transfer: begin(source, sink, prefix, 0), sink, prefix });
     }
-    assert.equal(engine.stagedBlocks, blocks);
+    assert.equal(rig.engine.stagedBlocks, blocks);
     for (const { transfer } of waiting.slice(1)) transfer.allow(1_000);
     for (const { transfer } of waiting.slice(1)) assert.equal((await transfer.ended)?.end.how, 'sent');
-    assert.equal(engine.stagedBlocks, 1);
+    assert.equal(rig.engine.stagedBlocks, 1);
     waiting[0]?.transfer.cancel();
     assert.equal((await waiting[0]?.transfer.ended)?.end.how, 'cancelled');
-    assert.equal(engine.stagedBlocks, 0);
+    assert.equal(rig.engine.stagedBlocks, 0);
     for (const { sink, prefix } of waiting.slice(1)) {
       const port = sink.localPort ?? 0;
       sink.end();

@@ -1,58 +1,23 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { connect, createServer, type Server, type Socket } from 'node:net';
-import { descriptorOf } from '../../src/http/descriptor.ts';
-import type { RunningTransfer, SpliceEngine } from '../../src/lanes/kernel/splice-engine.ts';
+import type { RunningTransfer } from '../../src/lanes/kernel/splice-engine.ts';
+import { EngineRig } from '../support/engine-rig.ts';
 
 // each transfer has a slot of the memory that both threads share, and the next one may get the same
 describe('the slot of a transfer that is over', () => {
-  let engine: SpliceEngine;
-  let server: Server;
-  const sockets: Socket[] = [];
+  let rig: EngineRig;
 
-  before(async function () {
+  before(function () {
     if (process.platform !== 'linux') this.skip();
-    const { SpliceEngine } = await import('../../src/lanes/kernel/splice-engine.ts');
-    engine = await SpliceEngine.start();
   });
-  after(() => engine?.kill());
   beforeEach(async () => {
-    server = createServer((socket) => sockets.push(socket.on('error', () => {}))).listen(0, '127.0.0.1');
-    await once(server, 'listening');
+    rig = await EngineRig.start();
   });
-  afterEach(() => {
-    for (const socket of sockets.splice(0)) socket.destroy();
-    server.close();
-  });
-
-  async function descriptor(): Promise<number> {
-    const address = server.address();
-    const socket = connect(typeof address === 'object' ? (address?.port ?? 0) : 0, '127.0.0.1');
-    sockets.push(socket.on('error', () => {}));
-    await once(socket, 'connect');
-    const fd = descriptorOf(socket);
-    if (fd === null) throw new Error('the socket has no descriptor');
-    return fd;
-  }
+  afterEach(() => rig?.stop());
 
   /** Sends its prefix, and waits for more bytes than that. */
   async function begin(prefix: string): Promise<() => RunningTransfer> {
-    const [source, sink] = [await descriptor(), await descriptor()];
-    return () => {
-      const transfer = engine.begin({
-        source,
-        sink,
-        body: { framing: 'length', bytes: 1_000 },
-        prefix: Buffer.from(prefix),
-        gate: null,
-        chunkBytes: 1_000,
-        leastRate: null,
-        allowedBytes: 10,
-        onMore: () => {},
-      });
-      if (transfer === null) throw new Error('there is no room');
-      return transfer;
-    };
+    const [source, sink] = [await rig.open(), await rig.open()];
+    return () => rig.begin(source, sink, { prefix: Buffer.from(prefix), bytes: 1_000, allowedBytes: 10 });
   }
 
   it('is not written to by a late leave for more bytes', async () => {
